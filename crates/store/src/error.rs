@@ -1,0 +1,68 @@
+//! Why the storage could not do it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the storage could not do it. Knows nothing of SMTP or POP3 replies; its text, paths included, is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room: disk full or quota reached. Nothing was kept.
+    #[error("{}: {source}", path.display())]
+    Full {
+        /// The file that could not grow.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another program held the lock of a mailbox for longer than we wait.
+    #[error("{}: locked by another program", path.display())]
+    Locked {
+        /// The mailbox.
+        path: PathBuf,
+    },
+    /// Another session has this maildrop.
+    #[error("{name}: the maildrop is in use")]
+    InUse {
+        /// The name of the mailbox.
+        name: String,
+    },
+    /// There is no such mailbox, or no longer.
+    #[error("{name}: no such mailbox")]
+    NoSuchMailbox {
+        /// The name of the mailbox.
+        name: String,
+    },
+    /// The mailbox has more than one hard link, so appending could write into a file of somebody else.
+    #[error("{}: has more than one hard link", path.display())]
+    HardLinked {
+        /// The mailbox.
+        path: PathBuf,
+    },
+    /// Another program changed the messages that this session has listed.
+    #[error("{}: changed by another program", path.display())]
+    Changed {
+        /// The mailbox.
+        path: PathBuf,
+    },
+    /// Anything else the system said.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file concerned.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// Sorts an error of the system: out of room, or anything else.
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full { path, source }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Everything on disk: where accepted mail goes and where it comes from.
+//!
+//! The traits know nothing of files: on one machine mail is kept in mbox files ([`MboxStore`]), and nothing above the
+//! traits may notice when it is kept elsewhere. They know nothing of SMTP or POP3 either: which reply an error
+//! becomes is decided where the protocols meet the storage.
+
+use std::future::Future;
+use std::ops::Range;
+
+use pillarbox_proto::{Address, Envelope};
+
+mod error;
+mod text;
+
+pub use error::StoreError;
+pub use text::{Draft, Text};
+
+/// Where accepted mail goes, and where maildrops are opened.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// What one POP3 session holds.
+    type Maildrop: Maildrop;
+
+    /// Begins a text that is still being received. Dropping it leaves no trace.
+    fn draft(&self) -> Draft;
+
+    /// The mailbox of this address, if there is one here.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the question cannot be answered now; the same address may be asked for again later.
+    fn mailbox(&self, address: &Address) -> impl Future<Output = Result<Option<Mailbox>, StoreError>> + Send;
+
+    /// Accepts one message for several mailboxes, all or nothing. A mailbox named twice gets it once.
+    ///
+    /// On `Ok` the message is in every mailbox and survives a power cut. Dropping the future before it is ready
+    /// cancels the waiting for locks; a commit that has begun is finished all the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::Locked`] and the others. On any error no mailbox holds any part of it.
+    fn accept(
+        &self,
+        envelope: &Envelope,
+        text: Text,
+        mailboxes: &[Mailbox],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Opens a maildrop for one POP3 session and lists it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] at once if another session has it, in this process or another.
+    fn open(&self, mailbox: &Mailbox) -> impl Future<Output = Result<Self::Maildrop, StoreError>> + Send;
+}
+
+/// A mailbox while one POP3 session holds it (RFC 1939 §4). Dropping it unlocks and deletes nothing.
+///
+/// Messages are known by their index, from 0, in the snapshot taken when the maildrop was opened. Mail that arrives
+/// later stays invisible until the next session.
+pub trait Maildrop: Send + 'static {
+    /// A message on its way out.
+    type Reader: TextReader;
+
+    /// Octets of each message as [`Maildrop::read`] gives it.
+    fn octets(&self) -> &[u64];
+
+    /// The unique ids of the messages in `range`: the MD5 of the octets that [`Maildrop::read`] gives.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when another program has changed one of these messages.
+    fn unique_ids(&mut self, range: Range<usize>) -> impl Future<Output = Result<Vec<[u8; 16]>, StoreError>> + Send;
+
+    /// The text of a message: CR LF line ends, no `From ` line, no quoting, no separator, not byte-stuffed.
+    fn read(&self, index: usize) -> Self::Reader;
+
+    /// Removes the messages named, all or nothing, and unlocks (the UPDATE state, RFC 1939 §6). On `Ok` the removal
+    /// survives a power cut. Mail that came meanwhile stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when another program has changed what is to be removed; on any error nothing is removed.
+    fn commit(self, delete: &[usize]) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Reads one message in chunks.
+pub trait TextReader: Send + 'static {
+    /// The next octets; `None` when the text is complete. Empty chunks do not come.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when the text is no longer the one that was listed. What came before is then not to be
+    /// taken for a message: the last chunk only comes when the whole text has proved to be what was listed.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+}
+
+/// A mailbox that the store has found: its name holds only `[A-Za-z0-9._+-]` and does not start with `.`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mailbox(String);
+
+impl Mailbox {
+    /// The name of the mailbox, the local part of its address.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
