@@ -5,15 +5,20 @@
 //! becomes is decided where the protocols meet the storage.
 
 use std::future::Future;
+use std::io;
 use std::ops::Range;
+use std::path::Path;
 
+use pillarbox_proto::address::LOCAL_PART_MAX_OCTETS;
 use pillarbox_proto::{Address, Envelope};
 
 mod error;
+mod mbox;
 mod text;
 
 pub use error::StoreError;
-pub use text::{Draft, Text};
+pub use mbox::{LOCK_TIMEOUT, MboxMaildrop, MboxReader, MboxStore, Recovery};
+pub use text::{Draft, TEXT_IN_MEMORY_MAX_OCTETS, Text};
 
 /// Where accepted mail goes, and where maildrops are opened.
 pub trait Store: Clone + Send + Sync + 'static {
@@ -97,5 +102,24 @@ impl Mailbox {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0
+    }
+}
+
+/// Whether `name` can name a mailbox (C-S6). What passes is one path component, whatever it is joined to.
+#[must_use]
+pub fn is_mailbox_name(name: &str) -> bool {
+    let allowed = |octet: u8| octet.is_ascii_alphanumeric() || b"._+-".contains(&octet);
+    !name.is_empty() && name.len() <= LOCAL_PART_MAX_OCTETS && !name.starts_with('.') && name.bytes().all(allowed)
+}
+
+/// Does work that may block (files, hashing) where it holds up no other connection. Once begun it runs to its end,
+/// even when the future is dropped. `path` is named in the error if the work is stopped or panics.
+pub(crate) async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(stopped) => Err(StoreError::Io { path: path.to_owned(), source: io::Error::other(stopped) }),
     }
 }

@@ -1,1 +1,183 @@
 //! A message's text on its way in: in memory while it is small, in a temporary file when it is not.
+//!
+//! Whatever takes time (writing, hashing what was written) happens on the blocking pool, in blocks of at least
+//! [`TEXT_IN_MEMORY_MAX_OCTETS`]. The temporary file has no name, so it is gone with its last handle, however the
+//! process ends (C-S11).
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use md5::{Digest, Md5};
+
+use crate::StoreError;
+
+/// A text up to this size stays in memory; a longer one goes to a file, so that memory per connection is bounded
+/// whatever a client sends (C-S10).
+pub const TEXT_IN_MEMORY_MAX_OCTETS: usize = 64 * 1024;
+
+/// How much of a text in a file is in memory when it is read through.
+const BLOCK_OCTETS: usize = 256 * 1024;
+
+/// A text that is still being received. Dropping it leaves no trace.
+///
+/// Text is what lies between DATA and the final dot: dot-stuffing removed, line ends CR LF, no bare LF.
+#[derive(Debug)]
+pub struct Draft {
+    /// Where a long text goes.
+    dir: Arc<Path>,
+    /// Octets taken so far, those in `pending` included.
+    octets: u64,
+    /// The octets that are not in the file yet.
+    pending: Vec<u8>,
+    spill: Spill,
+}
+
+/// Where the first part of a draft is.
+#[derive(Debug)]
+enum Spill {
+    /// All of it is in memory.
+    None,
+    Open(Box<Spilled>),
+    /// An `append` failed or was dropped half way: nobody knows what the file holds.
+    Lost,
+}
+
+struct Spilled {
+    file: File,
+    octets: u64,
+    md5: Md5,
+}
+
+impl Draft {
+    pub(crate) fn new(dir: Arc<Path>) -> Self {
+        Self { dir, octets: 0, pending: Vec::new(), spill: Spill::None }
+    }
+
+    /// Adds octets to the text.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] or [`StoreError::Io`] when the temporary file cannot be written. After an error, and
+    /// after this future was dropped before it was ready, the draft is of no use any more.
+    pub async fn append(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
+        self.octets += chunk.len() as u64;
+        self.pending.extend_from_slice(chunk);
+        if self.pending.len() > TEXT_IN_MEMORY_MAX_OCTETS { self.flush().await } else { Ok(()) }
+    }
+
+    /// The text is complete. Nothing of it is durable yet; [`crate::Store::accept`] sees to that.
+    ///
+    /// # Errors
+    /// As [`Draft::append`].
+    pub async fn finish(mut self) -> Result<Text, StoreError> {
+        if !matches!(self.spill, Spill::None) && !self.pending.is_empty() {
+            self.flush().await?;
+        }
+        let octets = self.octets;
+        match self.spill {
+            Spill::None => Ok(Text { octets, body: Body::Memory(self.pending) }),
+            Spill::Open(spilled) => {
+                let Spilled { file, md5, .. } = *spilled;
+                Ok(Text { octets, body: Body::File { file, md5: md5.finalize().into(), dir: self.dir } })
+            }
+            Spill::Lost => Err(lost(&self.dir)),
+        }
+    }
+
+    /// Moves what is pending to the file.
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        let dir = Arc::clone(&self.dir);
+        let pending = std::mem::take(&mut self.pending);
+        let spilled = match std::mem::replace(&mut self.spill, Spill::Lost) {
+            Spill::None => None,
+            Spill::Open(spilled) => Some(spilled),
+            Spill::Lost => return Err(lost(&dir)),
+        };
+        let (spilled, mut pending) = crate::blocking(&self.dir, move || {
+            let failed = |source| StoreError::io(&dir, source);
+            let mut spilled = match spilled {
+                Some(spilled) => spilled,
+                None => {
+                    Box::new(Spilled { file: tempfile::tempfile_in(&dir).map_err(failed)?, octets: 0, md5: Md5::new() })
+                }
+            };
+            spilled.file.write_all_at(&pending, spilled.octets).map_err(failed)?;
+            spilled.octets += pending.len() as u64;
+            spilled.md5.update(&pending);
+            Ok((spilled, pending))
+        })
+        .await?;
+        pending.clear();
+        self.pending = pending;
+        self.spill = Spill::Open(spilled);
+        Ok(())
+    }
+}
+
+/// A complete text, ready to be accepted.
+#[derive(Debug)]
+pub struct Text {
+    octets: u64,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Memory(Vec<u8>),
+    File {
+        file: File,
+        md5: [u8; 16],
+        /// Where the file is, for error messages.
+        dir: Arc<Path>,
+    },
+}
+
+impl Text {
+    /// Octets of the text, CR LF line ends included.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// MD5 of the text: the unique id the message will have (C-P6). Computed when asked for if the text is in memory.
+    #[must_use]
+    pub fn md5(&self) -> [u8; 16] {
+        match &self.body {
+            Body::Memory(octets) => Md5::digest(octets).into(),
+            Body::File { md5, .. } => *md5,
+        }
+    }
+
+    /// Reads the text through, in blocks; blocks the thread. May be called as often as there are mailboxes.
+    ///
+    /// # Errors
+    /// Those of `take`, and [`StoreError::Io`] when the temporary file cannot be read.
+    pub(crate) fn read_through(&self, mut take: impl FnMut(&[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let (file, dir) = match &self.body {
+            Body::Memory(octets) => return take(octets),
+            Body::File { file, dir, .. } => (file, dir),
+        };
+        let mut block = vec![0; BLOCK_OCTETS];
+        let mut at = 0;
+        while at < self.octets {
+            let want = usize::try_from(self.octets - at).map_or(BLOCK_OCTETS, |rest| rest.min(BLOCK_OCTETS));
+            file.read_exact_at(&mut block[..want], at).map_err(|source| StoreError::io(dir, source))?;
+            take(&block[..want])?;
+            at += want as u64;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Spilled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spilled").field("file", &self.file).field("octets", &self.octets).finish_non_exhaustive()
+    }
+}
+
+fn lost(dir: &Path) -> StoreError {
+    StoreError::Io { path: PathBuf::from(dir), source: io::Error::other("an earlier part of the text was lost") }
+}
