@@ -1,0 +1,149 @@
+//! Line framing: cuts command lines out of what has arrived (C-C2, C-C3, C-C4).
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
+
+/// Longest command line that is kept, in octets, line end included. RFC 5321 §4.5.3.1.4 asks for 512 and the seed for
+/// 1,000 characters.
+pub const LINE_MAX_OCTETS: usize = 8192;
+
+/// A command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The line without its line end.
+    Text(Bytes),
+    /// A line of more than [`LINE_MAX_OCTETS`]: it was swallowed up to its end and not kept.
+    TooLong {
+        /// How long it was, in octets, line end included.
+        octets: u64,
+    },
+}
+
+/// The octets of one connection that no one has taken yet.
+///
+/// CR LF or LF ends a command line, because people test with `nc`. The data of a message has a reader of its own
+/// ([`crate::data::DataReader`]), which takes its octets from here too: both see the same stream.
+#[derive(Debug, Default)]
+pub struct Lines {
+    waiting: BytesMut,
+    /// Octets of `waiting` that are known to hold no line end, so that a slow line is not searched again and again.
+    searched: usize,
+    /// Octets already swallowed of a line that is too long; 0 when there is none.
+    swallowed: u64,
+}
+
+impl Lines {
+    /// Takes what has arrived. Of a line that is too long only its length is kept.
+    pub fn push(&mut self, octets: &[u8]) {
+        self.waiting.extend_from_slice(octets);
+    }
+
+    /// Cuts the next line off, if one is complete.
+    pub fn cut(&mut self) -> Option<Line> {
+        let Some(end) = memchr(b'\n', &self.waiting[self.searched..]) else {
+            self.searched = self.waiting.len();
+            if self.swallowed > 0 || self.waiting.len() >= LINE_MAX_OCTETS {
+                self.swallowed += self.waiting.len() as u64;
+                self.clear();
+            }
+            return None;
+        };
+        let length = self.searched + end + 1;
+        self.searched = 0;
+        if self.swallowed > 0 || length > LINE_MAX_OCTETS {
+            self.consume(length);
+            let octets = std::mem::take(&mut self.swallowed) + length as u64;
+            return Some(Line::TooLong { octets });
+        }
+        let mut line = self.waiting.split_to(length).freeze();
+        line.truncate(length - 1);
+        if line.last() == Some(&b'\r') {
+            line.truncate(length - 2);
+        }
+        self.release();
+        Some(Line::Text(line))
+    }
+
+    /// What is waiting, for the reader of message data.
+    #[must_use]
+    pub fn waiting(&self) -> &[u8] {
+        &self.waiting
+    }
+
+    /// Drops the first octets, which the reader of message data has taken.
+    pub fn consume(&mut self, octets: usize) {
+        self.waiting.advance(octets);
+        self.searched = 0;
+        self.release();
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.searched = 0;
+        self.release();
+    }
+
+    /// Gives the memory back when nothing waits: an idle connection costs next to nothing.
+    fn release(&mut self) {
+        if self.waiting.is_empty() {
+            self.waiting = BytesMut::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds the input in chunks of every size and compares the lines: `text`, or the length of a long one.
+    fn check(input: &[u8], expected: &[&str]) {
+        for size in [1, 2, 3, 7, 4096, usize::MAX] {
+            let mut lines = Lines::default();
+            let mut cut = Vec::new();
+            for chunk in input.chunks(size.min(input.len().max(1))) {
+                lines.push(chunk);
+                while let Some(line) = lines.cut() {
+                    cut.push(match line {
+                        Line::Text(text) => String::from_utf8_lossy(&text).into_owned(),
+                        Line::TooLong { octets } => octets.to_string(),
+                    });
+                }
+                assert!(lines.waiting().len() < LINE_MAX_OCTETS, "kept no more than a line");
+            }
+            assert_eq!(cut, expected, "in chunks of {size}");
+        }
+    }
+
+    /// holds C-C2
+    #[test]
+    fn lines_arrive_in_pieces() {
+        check(b"ECHO a\r\nECHO b\r\nQU", &["ECHO a", "ECHO b"]);
+        check(b"", &[]);
+        check(b"\r\n\n", &["", ""]);
+    }
+
+    /// holds C-C3
+    #[test]
+    fn a_bare_lf_ends_a_command_and_a_bare_cr_does_not() {
+        check(b"a\nb\r\nc\rd\r\n\r\r\n", &["a", "b", "c\rd", "\r"]);
+    }
+
+    /// holds C-C4
+    #[test]
+    fn a_line_at_the_limit_is_kept_and_one_octet_more_is_not() {
+        let fits = "x".repeat(LINE_MAX_OCTETS - 2);
+        check(format!("{fits}\r\n").as_bytes(), &[&fits]);
+        check(format!("{fits}x\n").as_bytes(), &[&format!("{fits}x")]);
+        check(format!("{fits}x\r\nNOOP\r\n").as_bytes(), &["8193", "NOOP"]);
+        check(format!("{}\r\nNOOP\r\n", "x".repeat(100_000)).as_bytes(), &["100002", "NOOP"]);
+    }
+
+    #[test]
+    fn memory_is_given_back() {
+        let mut lines = Lines::default();
+        lines.push(&[b'x'; 5000]);
+        lines.push(b"\n");
+        assert!(lines.cut().is_some());
+        assert_eq!(lines.waiting.capacity(), 0);
+    }
+}
