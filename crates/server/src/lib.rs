@@ -1,1 +1,22 @@
-//! x
+//! The server core that every protocol shares: listen, accept, drive, limit, transcribe, stop.
+//!
+//! A protocol comes in as a [`Service`]: for each connection a session (pure, from `pillarbox_proto`) and a
+//! [`Backend`] that performs what the session asks for. Nothing here knows a command of any protocol, or a mailbox.
+//!
+//! Connections are tasks on a multi-threaded runtime: sessions of different clients run in parallel on its worker
+//! threads, and nothing of a connection outlives its task. What blocks (locks, flushes, hashes) is the backend's to
+//! keep off the workers.
+
+mod drive;
+mod limits;
+mod listen;
+mod serve;
+mod stop;
+mod transcript;
+
+pub use drive::{Backend, LINGER, READ_OCTETS, STOP_GRACE, drive};
+pub use limits::{CONNECTIONS_MAX, DESCRIPTORS_KEPT, connections_max, raise_descriptor_limit};
+pub use listen::{BindError, bind, loopback};
+pub use serve::{ACCEPT_PAUSE_MAX, LISTEN_BACKLOG, STOP_MAX, Server, Service};
+pub use stop::stop_on_signals;
+pub use transcript::{Log, TRANSCRIPT_MAX_OCTETS, Transcript};

@@ -1,0 +1,167 @@
+//! The driver: runs one connection to its end.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::ready;
+use std::time::Duration;
+
+use pillarbox_proto::{Connection, Session, Todo};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::transcript::Log;
+
+/// Octets read at once. The space for them is on the stack: an idle connection holds none.
+pub const READ_OCTETS: usize = 64 * 1024;
+
+/// After the stop signal, how long the command under way may take: a commit that has begun is finished, a client that
+/// does not read or a lock held elsewhere is left behind (C-C9).
+pub const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a closed connection is still read from, so that what the client sent in vain does not turn our close into
+/// a reset, which could take the last reply from it (RFC 1122 §4.2.2.13).
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// The same once the server stops.
+const LINGER_STOPPING: Duration = Duration::from_millis(50);
+
+/// Stands in for no limit: longer than any connection lives.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Performs what one connection's session asks for: where a protocol meets storage, queue and DNS.
+///
+/// Dropping it is the end of the connection: what it holds is given up, and leaves no trace.
+pub trait Backend<S: Session>: Send {
+    /// Performs one request. The future is dropped when the server stops and it takes longer than [`STOP_GRACE`].
+    fn perform(&mut self, request: S::Request) -> impl Future<Output = S::Answer> + Send;
+}
+
+/// Runs one connection to its end. `idle` bounds how long the client may complete no line (in a text: send no octet),
+/// and how long it may take none of a reply; `stop` acts between commands.
+///
+/// # Errors
+/// When the connection breaks. Nothing is left to do then but to forget it.
+pub async fn drive<S: Session>(
+    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    mut connection: Connection<S>,
+    mut backend: impl Backend<S>,
+    idle: Option<Duration>,
+    stop: &CancellationToken,
+    log: &Log,
+) -> io::Result<()> {
+    let idle = idle.unwrap_or(FOREVER);
+    let mut idle_ends = pin!(sleep(idle));
+    let mut stopped = pin!(stop.cancelled());
+    let mut stopping = false;
+    loop {
+        let todo = connection.todo();
+        log.entries(connection.take_transcript());
+        match todo {
+            Todo::Send(replies) => tokio::select! {
+                biased;
+                sent = send(&mut io, &replies, idle) => {
+                    sent?;
+                    idle_ends.as_mut().reset(Instant::now() + idle);
+                }
+                () = grace(stop) => return Ok(()),
+            },
+            Todo::Perform(request) => {
+                tokio::select! {
+                    biased;
+                    answer = backend.perform(request) => connection.answered(answer),
+                    () = grace(stop) => connection.abandon(),
+                }
+                idle_ends.as_mut().reset(Instant::now() + idle);
+            }
+            Todo::Receive => {
+                if connection.take_progress() {
+                    idle_ends.as_mut().reset(Instant::now() + idle);
+                }
+                tokio::select! {
+                    biased;
+                    () = stopped.as_mut(), if !stopping => {
+                        stopping = true;
+                        connection.stop();
+                    }
+                    received = receive(&mut io, &mut connection) => {
+                        if received? == 0 {
+                            connection.ended();
+                        }
+                    }
+                    () = idle_ends.as_mut() => connection.idle(),
+                }
+            }
+            Todo::Close => {
+                // What the connection held is given up first: who sees the close may log in at once.
+                drop(backend);
+                return close(io, stop).await;
+            }
+        }
+    }
+}
+
+/// The time that is left to a connection once the server stops.
+async fn grace(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(STOP_GRACE).await;
+}
+
+/// Reads what is there, without a buffer that would wait with the connection, and hands it on. Gives how many octets
+/// there were; 0 at the end of input.
+async fn receive<S: Session>(io: &mut (impl AsyncRead + Unpin), connection: &mut Connection<S>) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; READ_OCTETS];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *io).poll_read(context, &mut buffer))?;
+        let octets = buffer.filled();
+        if !octets.is_empty() {
+            connection.received(octets);
+        }
+        Ok(octets.len()).into()
+    })
+    .await
+}
+
+/// Sends everything; the client must take some of it within each `patience`.
+async fn send(io: &mut (impl AsyncWrite + Unpin), mut octets: &[u8], patience: Duration) -> io::Result<()> {
+    while !octets.is_empty() {
+        match timeout(patience, io.write(octets)).await {
+            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => octets = &octets[written?..],
+            Err(_elapsed) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    io.flush().await
+}
+
+/// Closes our side, then reads and drops what still comes until the client closes its own.
+async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin, stop: &CancellationToken) -> io::Result<()> {
+    io.shutdown().await?;
+    let drained = async {
+        let mut ends = pin!(sleep_until(Instant::now() + LINGER));
+        loop {
+            tokio::select! {
+                read = discard(&mut io) => if read? == 0 { return Ok(()) },
+                () = ends.as_mut() => return Ok(()),
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        drained = drained => drained,
+        () = async { stop.cancelled().await; sleep(LINGER_STOPPING).await } => Ok(()),
+    }
+}
+
+async fn discard(io: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; 4096];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *io).poll_read(context, &mut buffer))?;
+        Ok(buffer.filled().len()).into()
+    })
+    .await
+}

@@ -1,0 +1,174 @@
+//! Accepts connections, as many as there is room for, until it is told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pillarbox_proto::{Connection, Session};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::drive::{Backend, drive};
+use crate::transcript::{Log, Transcript};
+
+/// Connections that wait to be accepted; the kernel may allow fewer (`net.core.somaxconn`).
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Longest pause when no connection can be accepted, e.g. because descriptors have run out.
+pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// How long all connections together may take to end once the server stops; what is left then is dropped (C-C9).
+pub const STOP_MAX: Duration = Duration::from_millis(1500);
+
+/// A protocol and what stands behind it.
+pub trait Service: Send + Sync + 'static {
+    /// The protocol's side of one connection.
+    type Session: Session<Request: Send, Answer: Send> + Send + 'static;
+    /// The other side: storage, queue, DNS.
+    type Backend: Backend<Self::Session> + 'static;
+
+    /// How long a client may complete nothing; `None`: for ever.
+    const IDLE: Option<Duration>;
+
+    /// Both sides of a new connection. `log` is for what goes wrong behind it.
+    fn connect(&self, peer: SocketAddr, log: Log) -> (Self::Session, Self::Backend);
+}
+
+/// A service with its sockets.
+pub struct Server<S> {
+    service: S,
+    listeners: Vec<TcpListener>,
+    connections_max: usize,
+    transcript: Option<Transcript>,
+}
+
+impl<S: Service> Server<S> {
+    /// A server that serves up to `connections_max` clients at once.
+    pub fn new(service: S, listeners: Vec<TcpListener>, connections_max: usize) -> Self {
+        Self { service, listeners, connections_max, transcript: None }
+    }
+
+    /// Writes what is said into this transcript.
+    #[must_use]
+    pub fn with_transcript(mut self, transcript: Option<Transcript>) -> Self {
+        self.transcript = transcript;
+        self
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
+    /// Serves until `stop` is cancelled; then every connection is told, and closed, within [`STOP_MAX`].
+    pub async fn run(self, stop: CancellationToken) {
+        let shared = Arc::new(Shared {
+            service: self.service,
+            room: Arc::new(Semaphore::new(self.connections_max)),
+            transcript: self.transcript,
+            connections: TaskTracker::new(),
+            stop: stop.clone(),
+        });
+        let accepting = TaskTracker::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(listener, Arc::clone(&shared)));
+        }
+        stop.cancelled().await;
+        accepting.close();
+        accepting.wait().await;
+        shared.connections.close();
+        // What is left behind after this is dropped with the runtime.
+        let _ = timeout(STOP_MAX, shared.connections.wait()).await;
+    }
+}
+
+struct Shared<S> {
+    service: S,
+    room: Arc<Semaphore>,
+    transcript: Option<Transcript>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+async fn accept<S: Service>(listener: TcpListener, shared: Arc<Shared<S>>) {
+    let mut pause = ACCEPT_PAUSE_MIN;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                pause = ACCEPT_PAUSE_MIN;
+                admit(socket, peer, &shared);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => {
+                // Descriptors or memory have run out: trying again at once would only spin.
+                tokio::select! {
+                    () = shared.stop.cancelled() => return,
+                    () = sleep(pause) => pause = ACCEPT_PAUSE_MAX.min(pause * 2),
+                }
+            }
+        }
+    }
+}
+
+/// Errors of a connection that was gone before it was accepted (accept(2)); the listener is well.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}
+
+fn admit<S: Service>(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
+    let Ok(permit) = Arc::clone(&shared.room).try_acquire_owned() else {
+        turn_away::<S::Session>(&socket);
+        return;
+    };
+    // A reply must not wait for the acknowledgement of the one before. Failing to say so costs speed, nothing else.
+    let _ = socket.set_nodelay(true);
+    let shared_by_task = Arc::clone(shared);
+    shared.connections.spawn(async move {
+        serve(socket, peer, &shared_by_task).await;
+        drop(permit);
+    });
+}
+
+/// Tells a client that there is no room, as far as that can be done without waiting for it.
+fn turn_away<S: Session>(socket: &TcpStream) {
+    let _ = socket.try_write(format!("{}\r\n", S::too_many_connections()).as_bytes());
+}
+
+async fn serve<S: Service>(mut socket: TcpStream, peer: SocketAddr, shared: &Shared<S>) {
+    let log = Log::new(shared.transcript.clone(), socket.as_raw_fd());
+    log.note(format_args!("New connection"));
+    let (session, backend) = shared.service.connect(peer, log.clone());
+    let connection = if log.is_on() { Connection::with_transcript(session) } else { Connection::new(session) };
+    // An error means that the client is gone, and leaves nothing to do.
+    let _ = drive(&mut socket, connection, backend, S::IDLE, &shared.stop, &log).await;
+    log.note(format_args!("Connection closed"));
+}

@@ -1,0 +1,243 @@
+//! The transcript of `-v`: what clients and server say, on stderr (C-C8).
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+use std::mem;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use pillarbox_proto::Entry;
+
+/// Octets of transcript that wait for a slow reader. Beyond it whole lines are left out, and counted.
+pub const TRANSCRIPT_MAX_OCTETS: usize = 4 * 1024 * 1024;
+
+/// Writes lines from all connections, whole ones only, without ever making a connection wait: a thread of its own
+/// does the writing, so a reader of stderr that is slow or gone stops nothing.
+#[derive(Clone)]
+pub struct Transcript {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Told when there is something to write, and when it is written.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    octets: Vec<u8>,
+    left_out: u64,
+    writing: bool,
+}
+
+impl Transcript {
+    /// A transcript on stderr.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn on_stderr() -> io::Result<Self> {
+        Self::on(io::stderr())
+    }
+
+    /// A transcript that goes to `writer`. Its errors are not ours to handle: there is nobody left to tell.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn on(mut writer: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared { waiting: Mutex::default(), changed: Condvar::new() });
+        let ours = Arc::clone(&shared);
+        thread::Builder::new().name("transcript".to_owned()).spawn(move || {
+            let mut waiting = ours.lock();
+            loop {
+                waiting.writing = false;
+                ours.changed.notify_all();
+                while waiting.octets.is_empty() && waiting.left_out == 0 {
+                    waiting = ours.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                }
+                let mut octets = mem::take(&mut waiting.octets);
+                let left_out = mem::take(&mut waiting.left_out);
+                waiting.writing = true;
+                drop(waiting);
+                if left_out > 0 {
+                    let _ = writeln!(octets, "[-] {left_out} lines left out: they are not read fast enough");
+                }
+                let _ = writer.write_all(&octets).and_then(|()| writer.flush());
+                waiting = ours.lock();
+            }
+        })?;
+        Ok(Self { shared })
+    }
+
+    fn line(&self, line: &str) {
+        let mut waiting = self.shared.lock();
+        if waiting.left_out > 0 || waiting.octets.len() + line.len() > TRANSCRIPT_MAX_OCTETS {
+            waiting.left_out += 1;
+        } else {
+            waiting.octets.extend_from_slice(line.as_bytes());
+            waiting.octets.push(b'\n');
+        }
+        drop(waiting);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until everything is written, but no longer than `patience`.
+    pub fn finish(&self, patience: Duration) {
+        let waiting = self.shared.lock();
+        let unfinished = |waiting: &mut Waiting| waiting.writing || !waiting.octets.is_empty() || waiting.left_out > 0;
+        drop(self.shared.changed.wait_timeout_while(waiting, patience, unfinished));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // A panic elsewhere leaves nothing half done in here.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one connection writes into the transcript; nothing at all without `-v`.
+#[derive(Clone)]
+pub struct Log {
+    transcript: Option<Transcript>,
+    connection: RawFd,
+}
+
+impl Log {
+    /// The log of the connection with this descriptor.
+    #[must_use]
+    pub fn new(transcript: Option<Transcript>, connection: RawFd) -> Self {
+        Self { transcript, connection }
+    }
+
+    /// A log that keeps nothing.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self { transcript: None, connection: -1 }
+    }
+
+    /// Whether anybody listens.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.transcript.is_some()
+    }
+
+    /// `[N] <text>`: what happened to the connection, or went wrong behind it.
+    pub fn note(&self, text: fmt::Arguments<'_>) {
+        if let Some(transcript) = &self.transcript {
+            transcript.line(&format!("[{}] {}", self.connection, shown(text.to_string().as_bytes())));
+        }
+    }
+
+    pub(crate) fn entries(&self, entries: Vec<Entry>) {
+        let Some(transcript) = &self.transcript else { return };
+        for entry in entries {
+            let (who, text) = match entry {
+                Entry::Heard(text) => ('C', shown(&text)),
+                Entry::HeardOctets(octets) => ('C', format!("<{octets} octets>")),
+                Entry::Said(text) => ('S', shown(&text)),
+                Entry::SaidOctets(octets) => ('S', format!("<{octets} octets>")),
+            };
+            transcript.line(&format!("[{}] {who}: {text}", self.connection));
+        }
+    }
+}
+
+/// Valid UTF-8 as it is, other and control octets as `\xNN`.
+fn shown(octets: &[u8]) -> String {
+    let mut shown = String::with_capacity(octets.len());
+    for chunk in octets.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() {
+                let mut utf8 = [0; 4];
+                escape(character.encode_utf8(&mut utf8).as_bytes(), &mut shown);
+            } else {
+                shown.push(character);
+            }
+        }
+        escape(chunk.invalid(), &mut shown);
+    }
+    shown
+}
+
+fn escape(octets: &[u8], shown: &mut String) {
+    for octet in octets {
+        // Writing into a String cannot fail.
+        let _ = write!(shown, "\\x{octet:02X}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// holds C-C8
+    #[test]
+    fn text_is_shown_and_the_rest_escaped() {
+        assert_eq!(shown("ECHO Gr\u{fc}\u{df}e \\".as_bytes()), "ECHO Gr\u{fc}\u{df}e \\");
+        assert_eq!(shown(b"a\0\x1b\xff\xc3(\t\x7f"), "a\\x00\\x1B\\xFF\\xC3(\\x09\\x7F");
+        assert_eq!(shown("\u{85}".as_bytes()), "\\xC2\\x85");
+    }
+
+    /// A writer that takes nothing until it is told to.
+    struct Stuck {
+        go_on: mpsc::Receiver<()>,
+        written: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Stuck {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.go_on.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            self.written.send(octets.to_vec()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// holds C-C8
+    #[test]
+    fn a_reader_that_is_stuck_costs_lines_and_nothing_else() {
+        let (release, go_on) = mpsc::channel();
+        let (written, read) = mpsc::channel();
+        let transcript = Transcript::on(Stuck { go_on, written }).unwrap();
+        let log = Log::new(Some(transcript.clone()), 7);
+        let text = "x".repeat(1000);
+        let lines = 3 * TRANSCRIPT_MAX_OCTETS / text.len();
+        for _ in 0..lines {
+            log.note(format_args!("{text}"));
+        }
+        transcript.finish(Duration::ZERO);
+        let mut seen = 0;
+        let mut left_out = 0;
+        while seen + left_out < lines {
+            release.send(()).unwrap();
+            for line in String::from_utf8(read.recv().unwrap()).unwrap().lines() {
+                match line.strip_prefix("[-] ") {
+                    Some(line) => left_out += line.split(' ').next().unwrap().parse::<usize>().unwrap(),
+                    None => {
+                        assert_eq!(line, format!("[7] {text}"));
+                        seen += 1;
+                    }
+                }
+            }
+        }
+        assert!(left_out > 0 && seen + left_out == lines, "{seen} seen, {left_out} left out of {lines}");
+    }
+
+    /// holds C-C8
+    #[test]
+    fn a_reader_that_is_gone_stops_nothing() {
+        let (release, go_on) = mpsc::channel();
+        drop(release);
+        let transcript = Transcript::on(Stuck { go_on, written: mpsc::channel().0 }).unwrap();
+        Log::new(Some(transcript.clone()), 7).note(format_args!("unheard"));
+        transcript.finish(Duration::from_secs(10));
+    }
+}
