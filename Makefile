@@ -1,0 +1,42 @@
+# `make` builds the programs and leaves them here; `make run` starts a mail server; `make test` runs every test.
+# Cargo does the work: this file only says which of it.
+
+CARGO    ?= cargo
+PROGRAMS := echoserver smtp pop3 pillarbox echo-test smtp-test pop3-test
+
+# What the classic programs need to build and test: all of it but long documents and what they do not need.
+PACKED := Cargo.toml Cargo.lock Makefile README.md LICENSE rustfmt.toml clippy.toml crates
+
+all: programs
+
+programs:
+	$(CARGO) build --release --bins
+	@for program in $(PROGRAMS); do ln -sf target/release/$$program $$program; done
+
+# Starts a mail server on localhost: SMTP on 2500, POP3 on 11000, mail in ./mailtest.
+run: programs
+	./pillarbox serve
+
+# Formatting, lints, documentation, and all tests, those on the real binaries included. Needs Rust, make and git only.
+test:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
+	$(CARGO) test --workspace
+
+# Other mail programs against the real binaries. Needs Debian packages and names those that are missing.
+# KIT=DIR runs the client kit in DIR as well.
+interop: programs
+	python3 interop/run.py $(if $(KIT),--kit '$(KIT)')
+
+# A .zip of what the classic programs need, from what is committed.
+pack:
+	@rm -f pillarbox.zip
+	git archive --format=zip --prefix=pillarbox/ -o pillarbox.zip HEAD $(PACKED)
+	@size=$$(wc -c <pillarbox.zip); echo "pillarbox.zip: $$size octets"; test $$size -lt 250000
+
+clean:
+	$(CARGO) clean
+	rm -f $(PROGRAMS) pillarbox.zip
+
+.PHONY: all programs run test interop pack clean

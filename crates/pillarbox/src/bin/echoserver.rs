@@ -1,0 +1,20 @@
+//! `echoserver`: the seed's first milestone.
+
+use std::process::ExitCode;
+
+use pillarbox::cli::{self, Echoserver};
+use pillarbox::echo::Echo;
+use pillarbox::host::Host;
+
+fn main() -> ExitCode {
+    cli::run("echoserver", |options: Echoserver| {
+        if options.common.author {
+            cli::print_author();
+            return Ok(());
+        }
+        let mut host = Host::start(options.common.verbose)?;
+        host.serve(Echo, &options.common.addresses(), options.port)?;
+        host.wait();
+        Ok(())
+    })
+}

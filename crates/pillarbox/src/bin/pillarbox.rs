@@ -1,0 +1,13 @@
+//! `pillarbox`: every service in one process, and the tools around it.
+
+use std::process::ExitCode;
+
+use pillarbox::cli::{self, Command, Pillarbox};
+use pillarbox::{serve, user};
+
+fn main() -> ExitCode {
+    cli::run("pillarbox", |options: Pillarbox| match options.command {
+        Command::Serve(options) => serve::run(options),
+        Command::User(command) => user::run(command),
+    })
+}

@@ -1,0 +1,21 @@
+//! `pop3`: the seed's third milestone.
+
+use std::process::ExitCode;
+
+use pillarbox::cli::{self, Pop3};
+use pillarbox::host::Host;
+use pillarbox::{folder, pop3};
+
+fn main() -> ExitCode {
+    cli::run("pop3", |options: Pop3| {
+        let Some(dir) = options.dir.filter(|_| !options.common.author) else {
+            cli::print_author();
+            return Ok(());
+        };
+        let mut host = Host::start(options.common.verbose)?;
+        let service = pop3::Pop3 { store: folder::open(&dir, options.common.verbose)? };
+        host.serve(service, &options.common.addresses(), options.port)?;
+        host.wait();
+        Ok(())
+    })
+}

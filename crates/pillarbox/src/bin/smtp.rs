@@ -1,0 +1,22 @@
+//! `smtp`: the seed's second milestone.
+
+use std::process::ExitCode;
+
+use pillarbox::cli::{self, Smtp};
+use pillarbox::host::Host;
+use pillarbox::{folder, smtp};
+
+fn main() -> ExitCode {
+    cli::run("smtp", |options: Smtp| {
+        let Some(dir) = options.dir.filter(|_| !options.common.author) else {
+            cli::print_author();
+            return Ok(());
+        };
+        let mut host = Host::start(options.common.verbose)?;
+        let service =
+            smtp::Smtp { store: folder::open(&dir, options.common.verbose)?, message_max_octets: options.max_size };
+        host.serve(service, &options.common.addresses(), options.port)?;
+        host.wait();
+        Ok(())
+    })
+}

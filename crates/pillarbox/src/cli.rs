@@ -1,0 +1,226 @@
+//! Options: one definition of each flag feeds parsing, help and man pages.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use pillarbox_proto::smtp::MESSAGE_MAX_OCTETS;
+use pillarbox_server::loopback;
+
+use crate::author::AUTHOR;
+use crate::failure::{Failure, exit, report};
+
+/// The options that all servers of the classic suite share (C-C6, C-C7).
+#[derive(Args, Debug)]
+pub struct Common {
+    /// Print the author's name and login, and exit
+    #[arg(short, long)]
+    pub author: bool,
+    /// Write what clients and server say to stderr
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Listen on this address instead of loopback (repeatable)
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<IpAddr>,
+}
+
+impl Common {
+    /// Where to listen.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        if self.listen.is_empty() { loopback().to_vec() } else { self.listen.clone() }
+    }
+}
+
+/// An echo server: ECHO sends a text back, QUIT ends.
+#[derive(Parser, Debug)]
+#[command(name = "echoserver", version)]
+pub struct Echoserver {
+    /// Port to listen on; 0 lets the system choose
+    #[arg(short, long, default_value_t = 10000)]
+    pub port: u16,
+    /// What all servers share.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// An SMTP server that appends mail for user@localhost to DIR/user.mbox.
+#[derive(Parser, Debug)]
+#[command(name = "smtp", version)]
+pub struct Smtp {
+    /// Port to listen on; 0 lets the system choose
+    #[arg(short, long, default_value_t = 2500)]
+    pub port: u16,
+    /// Largest message that is taken, in octets
+    #[arg(long, value_name = "OCTETS", default_value_t = MESSAGE_MAX_OCTETS)]
+    pub max_size: u64,
+    /// What all servers share.
+    #[command(flatten)]
+    pub common: Common,
+    /// Folder with the mailboxes: DIR/user.mbox for each user
+    #[arg(value_name = "DIR", required_unless_present = "author")]
+    pub dir: Option<PathBuf>,
+}
+
+/// A POP3 server for the mailboxes DIR/user.mbox.
+#[derive(Parser, Debug)]
+#[command(name = "pop3", version)]
+pub struct Pop3 {
+    /// Port to listen on; 0 lets the system choose
+    #[arg(short, long, default_value_t = 11000)]
+    pub port: u16,
+    /// What all servers share.
+    #[command(flatten)]
+    pub common: Common,
+    /// Folder with the mailboxes: DIR/user.mbox for each user
+    #[arg(value_name = "DIR", required_unless_present = "author")]
+    pub dir: Option<PathBuf>,
+}
+
+/// Prints author and login to stderr, as `-a` asks.
+pub fn print_author() {
+    let _ = writeln!(std::io::stderr(), "{AUTHOR}");
+}
+
+/// The whole of a `main`: parses the command line, runs, and reports.
+///
+/// `-h` and `-V` answer on stdout and exit 0; a wrong command line gets a usage line on stderr and exit code 64.
+pub fn run<P: Parser>(program: &str, run: impl FnOnce(P) -> Result<(), Failure>) -> ExitCode {
+    match parse(std::env::args_os()) {
+        Ok(options) => report(program, run(options)),
+        Err(code) => code,
+    }
+}
+
+fn parse<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, ExitCode> {
+    P::try_parse_from(arguments).map_err(|error| {
+        let text = error.render().to_string();
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            let _ = write!(std::io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
+        }
+        let mut stderr = std::io::stderr();
+        let _ = write!(stderr, "{text}");
+        if !text.contains("Usage:") {
+            let _ = writeln!(stderr, "{}", <P as CommandFactory>::command().render_usage());
+        }
+        ExitCode::from(exit::USAGE)
+    })
+}
+
+/// A mail server: SMTP in, POP3 out, mail kept in plain mbox files.
+#[derive(Parser, Debug)]
+#[command(name = "pillarbox", version, subcommand_required = true, arg_required_else_help = false)]
+pub struct Pillarbox {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `pillarbox` can do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run SMTP and POP3 in one process
+    Serve(Serve),
+    /// Mailboxes
+    #[command(subcommand)]
+    User(User),
+}
+
+/// `pillarbox serve`.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Where SMTP listens: a port, or a loopback address and port
+    #[arg(long, value_name = "[ADDR:]PORT", default_value = "2500")]
+    pub smtp: LoopbackPort,
+    /// Where POP3 listens: a port, or a loopback address and port
+    #[arg(long, value_name = "[ADDR:]PORT", default_value = "11000")]
+    pub pop3: LoopbackPort,
+    /// Largest message that is taken, in octets
+    #[arg(long, value_name = "OCTETS", default_value_t = MESSAGE_MAX_OCTETS)]
+    pub max_size: u64,
+    /// Write what clients and server say to stderr
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Folder with the mailboxes; without it `mailtest` here, which is made with a mailbox for you
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `pillarbox user`.
+#[derive(Subcommand, Debug)]
+pub enum User {
+    /// Create an empty mailbox: NAME@localhost receives mail at once
+    Add {
+        /// Letters, digits and `.` `_` `+` `-`, not starting with `.`
+        name: String,
+        /// Folder with the mailboxes
+        #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+        dir: PathBuf,
+    },
+    /// List the mailboxes
+    List {
+        /// Folder with the mailboxes
+        #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+        dir: PathBuf,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The folder used where none is named: in the current folder, as in the seed's example.
+pub const DEFAULT_DIR: &str = "mailtest";
+
+/// A port on both loopback addresses, or on the one that is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoopbackPort {
+    /// Where to listen.
+    pub addresses: Vec<IpAddr>,
+    /// The port; 0 lets the system choose.
+    pub port: u16,
+}
+
+impl FromStr for LoopbackPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(port) = text.parse() {
+            return Ok(Self { addresses: loopback().to_vec(), port });
+        }
+        let address: SocketAddr = text.parse().map_err(|_| "not a port, nor an address and port".to_owned())?;
+        if !address.ip().is_loopback() {
+            return Err("not a loopback address: the password is public, so only this host may connect".to_owned());
+        }
+        Ok(Self { addresses: vec![address.ip()], port: address.port() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_sound() {
+        Echoserver::command().debug_assert();
+        Smtp::command().debug_assert();
+        Pop3::command().debug_assert();
+        Pillarbox::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_listens_on_loopback_only() {
+        assert_eq!("25".parse(), Ok(LoopbackPort { addresses: loopback().to_vec(), port: 25 }));
+        let second: LoopbackPort = "127.0.0.2:0".parse().unwrap();
+        assert_eq!(second.addresses[0].to_string(), "127.0.0.2");
+        assert!("[::1]:25".parse::<LoopbackPort>().is_ok());
+        for text in ["0.0.0.0:25", "192.0.2.1:25", "[::]:25", "localhost:25", "70000", "-1", ""] {
+            assert!(text.parse::<LoopbackPort>().is_err(), "{text:?}");
+        }
+    }
+}

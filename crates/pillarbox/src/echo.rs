@@ -1,0 +1,34 @@
+//! The echo service.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pillarbox_proto::echo::Session;
+use pillarbox_server::{Backend, Log, Service};
+
+use crate::author::AUTHOR;
+
+/// The echo server (C-E): sessions that never ask for anything.
+pub struct Echo;
+
+/// Nothing stands behind an echo session.
+pub struct Nothing;
+
+impl Service for Echo {
+    type Session = Session;
+    type Backend = Nothing;
+
+    /// C-E3: no idle limit.
+    const IDLE: Option<Duration> = None;
+
+    fn connect(&self, _: SocketAddr, _: Log) -> (Session, Nothing) {
+        (Session::new(AUTHOR), Nothing)
+    }
+}
+
+impl Backend<Session> for Nothing {
+    async fn perform(&mut self, request: Infallible) -> Infallible {
+        match request {}
+    }
+}

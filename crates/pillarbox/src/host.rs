@@ -1,0 +1,94 @@
+//! Runs services until the program is told to stop.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use pillarbox_server::{Server, Service, Transcript, bind, connections_max, raise_descriptor_limit, stop_on_signals};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Failure, exit};
+
+/// How long commits that have begun may take after the last connection is closed (C-C9).
+const COMMITS_END: Duration = Duration::from_millis(300);
+
+/// How long the last lines of the transcript may take.
+const TRANSCRIPT_ENDS: Duration = Duration::from_millis(100);
+
+/// A process that serves: its worker threads, its stop signal, its transcript.
+pub struct Host {
+    runtime: Runtime,
+    stop: CancellationToken,
+    transcript: Option<Transcript>,
+    connections_max: usize,
+    serving: Vec<JoinHandle<()>>,
+}
+
+impl Host {
+    /// Starts the worker threads and listens to SIGINT and SIGTERM. `verbose` writes the transcript to stderr.
+    ///
+    /// # Errors
+    /// When the system gives no threads or takes no signal handlers.
+    pub fn start(verbose: bool) -> Result<Self, Failure> {
+        let failed = |error| Failure::new(exit::OS_ERROR, format_args!("cannot start: {error}"));
+        let connections_max = connections_max(raise_descriptor_limit());
+        let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        let stop = {
+            let _inside = runtime.enter();
+            stop_on_signals().map_err(failed)?
+        };
+        let transcript = verbose.then(Transcript::on_stderr).transpose().map_err(failed)?;
+        Ok(Self { runtime, stop, transcript, connections_max, serving: Vec::new() })
+    }
+
+    /// Serves on `port` of each address, and says so on stdout: one line for each socket, once it listens. Addresses
+    /// that others can reach get a warning on stderr.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub fn serve<S: Service>(
+        &mut self,
+        service: S,
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let _inside = self.runtime.enter();
+        let server =
+            Server::new(service, bind(addresses, port)?, self.connections_max).with_transcript(self.transcript.clone());
+        let listening = server.addresses().map_err(|error| Failure::new(exit::OS_ERROR, error))?;
+        self.serving.push(self.runtime.spawn(server.run(self.stop.clone())));
+        for address in &listening {
+            say(format_args!("listening on {address}"));
+            if !address.ip().is_loopback() {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "warning: {address} can be reached from elsewhere, and the password is public"
+                );
+            }
+        }
+        Ok(listening)
+    }
+
+    /// Waits for the stop signal and for everything to end after it.
+    pub fn wait(self) {
+        let serving = self.serving;
+        self.runtime.block_on(async {
+            for server in serving {
+                // A server that panicked has ended too.
+                let _ = server.await;
+            }
+        });
+        self.runtime.shutdown_timeout(COMMITS_END);
+        if let Some(transcript) = &self.transcript {
+            transcript.finish(TRANSCRIPT_ENDS);
+        }
+    }
+}
+
+/// Prints a line on stdout. That nobody reads it is no reason to stop.
+pub fn say(line: std::fmt::Arguments<'_>) {
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
