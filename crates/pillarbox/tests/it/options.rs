@@ -1,0 +1,169 @@
+//! Command lines: options, exit codes, what is printed where (C-C6, C-C7).
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::program::{Program, binary, read_line};
+
+const SERVERS: [&str; 3] = ["echoserver", "smtp", "pop3"];
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(binary(program)).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs a program that must refuse: the exit code, one of these words on stderr, nothing on stdout.
+fn check_refused(program: &str, arguments: &[&str], code: i32, words: &str) {
+    let output = run(program, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{program} {arguments:?}: {stderr}");
+    assert!(stderr.contains(words), "{program} {arguments:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{program} {arguments:?}");
+}
+
+/// holds C-C6
+#[test]
+fn the_author_needs_no_folder_and_opens_no_port() {
+    for program in SERVERS {
+        for arguments in [&["-a"][..], &["--author"], &["-v", "-a", "-p", "1"], &["nowhere", "-a"]] {
+            if program == "echoserver" && arguments[0] == "nowhere" {
+                continue;
+            }
+            let output = run(program, arguments);
+            assert_eq!(output.status.code(), Some(0), "{program} {arguments:?}");
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "The Pillarbox Authors / pillarbox\n");
+            assert!(output.stdout.is_empty());
+        }
+    }
+}
+
+/// holds C-C6
+#[test]
+fn wrong_command_lines_exit_64_with_a_usage_line() {
+    let dir = TempDir::new().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    for program in SERVERS {
+        for arguments in [&["-x"][..], &["-p"], &["-p", "http"], &["-p", "65536"], &["-p", "-1"], &["--listen", "x"]] {
+            check_refused(program, arguments, 64, "Usage:");
+        }
+    }
+    check_refused("smtp", &[], 64, "Usage:");
+    check_refused("pop3", &["-v"], 64, "Usage:");
+    check_refused("smtp", &[dir, dir], 64, "Usage:");
+    check_refused("echoserver", &[dir], 64, "Usage:");
+    check_refused("pillarbox", &[], 64, "Usage:");
+    check_refused("pillarbox", &["serve", "--smtp", "0.0.0.0:0", dir], 64, "loopback");
+    check_refused("pillarbox", &["user", "add", "../x", "--dir", dir], 64, "letters");
+}
+
+/// holds C-C6
+#[test]
+fn help_and_version_exit_0_on_stdout() {
+    for program in ["echoserver", "smtp", "pop3", "pillarbox"] {
+        for option in ["-h", "--help", "-V", "--version"] {
+            let output = run(program, &[option]);
+            assert_eq!(output.status.code(), Some(0), "{program} {option}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains(program), "{program} {option}");
+            assert!(output.stderr.is_empty(), "{program} {option}");
+        }
+    }
+}
+
+/// holds C-C6
+#[test]
+fn a_dir_that_cannot_be_used_exits_66() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    for program in ["smtp", "pop3"] {
+        check_refused(program, &["-p", "0", "/nonexistent/dir"], 66, "/nonexistent/dir");
+        check_refused(program, &["-p", "0", file.to_str().unwrap()], 66, "not a folder");
+    }
+    // The superuser may write anywhere.
+    if !nix::unistd::Uid::effective().is_root() {
+        let closed = dir.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
+        check_refused("smtp", &["-p", "0", closed.to_str().unwrap()], 66, "writable");
+    }
+}
+
+/// holds C-C6
+#[test]
+fn a_port_in_use_exits_69_and_is_named() {
+    let running = Program::start("echoserver", None, &[]);
+    let port = running.listening[0].port().to_string();
+    check_refused("echoserver", &["-p", &port], 69, &port);
+}
+
+/// holds C-C6 and C-C7
+#[test]
+fn options_mix_with_operands_and_both_loopbacks_get_one_port() {
+    let dir = TempDir::new().unwrap();
+    let link = dir.path().join("link");
+    symlink(dir.path(), &link).unwrap();
+    let mut command = Command::new(binary("smtp"));
+    command.arg(&link).args(["--port", "0"]);
+    let mut program = Program::listen(command, 1);
+    let first = program.listening[0];
+    assert!(first.ip().is_loopback() && first.port() != 0);
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        assert_eq!(program.line().unwrap(), format!("listening on [::1]:{}", first.port()));
+    }
+    assert!(read_line(&mut program.connect()).starts_with("220 localhost "));
+    program.stop();
+}
+
+/// holds C-C7
+#[test]
+fn other_addresses_are_taken_with_a_warning() {
+    for (address, warned) in [("127.0.0.2", false), ("0.0.0.0", true)] {
+        let mut command = Command::new(binary("echoserver"));
+        command.args(["-p", "0", "--listen", address]).stderr(Stdio::piped());
+        let mut program = Program::listen(command, 1);
+        assert_eq!(program.listening[0].ip().to_string(), address);
+        let mut stderr = program.stderr();
+        program.stop();
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        assert_eq!(text.contains("password is public"), warned, "{address}: {text:?}");
+        assert!(program.line().is_none(), "one address, one line");
+    }
+}
+
+/// Without DIR, `pillarbox serve` makes one with a mailbox; the hints it prints are true.
+#[test]
+fn serve_makes_a_folder_and_says_how_to_try_it() {
+    let home = TempDir::new().unwrap();
+    let mut command = Command::new(binary("pillarbox"));
+    command.args(["serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]).current_dir(home.path());
+    let mut program = Program::listen(command, 2);
+    let mailboxes: Vec<_> = fs::read_dir(home.path().join("mailtest"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".mbox"))
+        .collect();
+    assert_eq!(mailboxes.len(), 1);
+    let name = mailboxes[0].trim_end_matches(".mbox").to_owned();
+    let hints: String = (0..7).map(|_| program.line().unwrap() + "\n").collect();
+    assert!(hints.contains(&format!("--user {name}:cis505")), "{hints}");
+    let pop3 = std::net::TcpStream::connect(program.listening[1]).unwrap();
+    assert_eq!(read_line(&mut { pop3 }), "+OK POP3 ready [localhost]\r\n");
+    program.stop();
+}
+
+#[test]
+fn users_are_added_and_listed() {
+    let dir = TempDir::new().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    for name in ["zives", "linhphan", "linhphan"] {
+        assert_eq!(run("pillarbox", &["user", "add", name, "--dir", dir]).status.code(), Some(0));
+    }
+    let listed = run("pillarbox", &["user", "list", "--dir", dir]);
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "linhphan\nzives\n");
+    let listed = run("pillarbox", &["user", "list", "--json", "--dir", dir]);
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "[\"linhphan\", \"zives\"]\n");
+}
