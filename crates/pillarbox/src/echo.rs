@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use pillarbox_proto::echo::Session;
 use pillarbox_server::{Backend, Log, Service};
@@ -18,9 +17,6 @@ pub struct Nothing;
 impl Service for Echo {
     type Session = Session;
     type Backend = Nothing;
-
-    /// C-E3: no idle limit.
-    const IDLE: Option<Duration> = None;
 
     fn connect(&self, _: SocketAddr, _: Log) -> (Session, Nothing) {
         (Session::new(AUTHOR), Nothing)

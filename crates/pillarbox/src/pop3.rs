@@ -1,7 +1,6 @@
 //! The POP3 service: sessions over a store.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use pillarbox_proto::Address;
 use pillarbox_proto::address::LOCALHOST;
@@ -21,9 +20,6 @@ pub struct Pop3<S> {
 impl<S: Store> Service for Pop3<S> {
     type Session = Session;
     type Backend = Serving<S>;
-
-    /// C-P10, RFC 1939 §3.
-    const IDLE: Option<Duration> = Some(Duration::from_secs(10 * 60));
 
     fn connect(&self, _: SocketAddr, log: Log) -> (Session, Serving<S>) {
         (Session::default(), Serving::new(self.store.clone(), log))

@@ -1,7 +1,6 @@
 //! The SMTP service: sessions over a store.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use pillarbox_proto::address::LOCALHOST;
 use pillarbox_proto::smtp::{Answer, Refusal, Request, Session};
@@ -25,9 +24,6 @@ pub struct Smtp<S> {
 impl<S: Store> Service for Smtp<S> {
     type Session = Session;
     type Backend = Receiving<S>;
-
-    /// C-S12, RFC 5321 §4.5.3.2.7.
-    const IDLE: Option<Duration> = Some(Duration::from_secs(5 * 60));
 
     fn connect(&self, _: SocketAddr, log: Log) -> (Session, Receiving<S>) {
         (Session::new(self.message_max_octets), Receiving::new(self.store.clone(), log))

@@ -1,6 +1,7 @@
 //! The echo server (C-E): the seed's first milestone, and the smallest complete session.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use crate::lines::Line;
 use crate::replies::Replies;
@@ -25,6 +26,8 @@ impl session::Session for Session {
     type Request = Infallible;
     type Answer = Infallible;
 
+    /// C-E3: no idle limit.
+    const IDLE: Option<Duration> = None;
     const CLOSES_ON_TLS: bool = false;
 
     fn open(&mut self, replies: &mut Replies) {

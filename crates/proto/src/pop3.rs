@@ -398,6 +398,8 @@ impl session::Session for Session {
     type Request = Request;
     type Answer = Answer;
 
+    /// C-P10, RFC 1939 §3.
+    const IDLE: Option<Duration> = Some(Duration::from_secs(10 * 60));
     const CLOSES_ON_TLS: bool = true;
 
     fn open(&mut self, replies: &mut Replies) {

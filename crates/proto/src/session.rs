@@ -1,5 +1,7 @@
 //! What every protocol session has in common.
 
+use std::time::Duration;
+
 use memchr::memchr;
 
 use crate::lines::Line;
@@ -25,6 +27,9 @@ pub trait Session {
     type Request;
     /// What became of it.
     type Answer;
+
+    /// How long a client may complete no line (in a text: send no octet); `None`: for ever.
+    const IDLE: Option<Duration>;
 
     /// Whether a connection that starts with a TLS ClientHello is closed at once (C-C11).
     const CLOSES_ON_TLS: bool;
@@ -55,7 +60,7 @@ pub trait Session {
         Step::Continue
     }
 
-    /// The client completed nothing for as long as its protocol allows; the connection then closes.
+    /// The client completed nothing for [`Session::IDLE`]; the connection then closes.
     fn idle(&mut self, replies: &mut Replies);
 
     /// Says goodbye because the server stops; the connection then closes. Says nothing in the middle of a listing or

@@ -9,6 +9,8 @@
 //!
 //! Commands are judged in the order state (503), syntax (501), parameters (555), content (550, 452, 451).
 
+use std::time::Duration;
+
 use crate::address::{Address, Envelope, LOCALHOST, ReversePath, parse_path};
 use crate::data::DataReader;
 use crate::lines::Line;
@@ -219,6 +221,8 @@ impl session::Session for Session {
     type Request = Request;
     type Answer = Answer;
 
+    /// C-S12, RFC 5321 §4.5.3.2.7.
+    const IDLE: Option<Duration> = Some(Duration::from_secs(5 * 60));
     const CLOSES_ON_TLS: bool = true;
 
     fn open(&mut self, replies: &mut Replies) {

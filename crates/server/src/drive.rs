@@ -39,8 +39,8 @@ pub trait Backend<S: Session>: Send {
     fn perform(&mut self, request: S::Request) -> impl Future<Output = S::Answer> + Send;
 }
 
-/// Runs one connection to its end. `idle` bounds how long the client may complete no line (in a text: send no octet),
-/// and how long it may take none of a reply; `stop` acts between commands.
+/// Runs one connection to its end. [`Session::IDLE`] bounds how long the client may complete no line (in a text: send
+/// no octet), and how long it may take none of a reply; `stop` acts between commands.
 ///
 /// # Errors
 /// When the connection breaks. Nothing is left to do then but to forget it.
@@ -48,11 +48,10 @@ pub async fn drive<S: Session>(
     mut io: impl AsyncRead + AsyncWrite + Unpin,
     mut connection: Connection<S>,
     mut backend: impl Backend<S>,
-    idle: Option<Duration>,
     stop: &CancellationToken,
     log: &Log,
 ) -> io::Result<()> {
-    let idle = idle.unwrap_or(FOREVER);
+    let idle = S::IDLE.unwrap_or(FOREVER);
     let mut idle_ends = pin!(sleep(idle));
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;

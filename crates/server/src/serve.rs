@@ -34,9 +34,6 @@ pub trait Service: Send + Sync + 'static {
     /// The other side: storage, queue, DNS.
     type Backend: Backend<Self::Session> + 'static;
 
-    /// How long a client may complete nothing; `None`: for ever.
-    const IDLE: Option<Duration>;
-
     /// Both sides of a new connection. `log` is for what goes wrong behind it.
     fn connect(&self, peer: SocketAddr, log: Log) -> (Self::Session, Self::Backend);
 }
@@ -169,6 +166,6 @@ async fn serve<S: Service>(mut socket: TcpStream, peer: SocketAddr, shared: &Sha
     let (session, backend) = shared.service.connect(peer, log.clone());
     let connection = if log.is_on() { Connection::with_transcript(session) } else { Connection::new(session) };
     // An error means that the client is gone, and leaves nothing to do.
-    let _ = drive(&mut socket, connection, backend, S::IDLE, &shared.stop, &log).await;
+    let _ = drive(&mut socket, connection, backend, &shared.stop, &log).await;
     log.note(format_args!("Connection closed"));
 }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use pillarbox_probe::{Received, Wire};
-use pillarbox_proto::{Connection, Todo};
+use pillarbox_proto::{Connection, Session as _, Todo};
 use pillarbox_server::{Backend as _, Log, Service};
 use tokio::runtime::{Builder, Runtime};
 
@@ -87,8 +87,11 @@ impl<V: Service> Wire for MemoryWire<V> {
     }
 
     fn idle(&mut self, client: usize) -> io::Result<()> {
-        self.clients.get_mut(&client).unwrap().connection.idle();
-        self.work(client);
+        // Where the protocol has no limit, silence changes nothing.
+        if V::Session::IDLE.is_some() {
+            self.clients.get_mut(&client).unwrap().connection.idle();
+            self.work(client);
+        }
         Ok(())
     }
 

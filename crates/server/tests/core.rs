@@ -1,0 +1,277 @@
+//! The server core under clients of every kind, on a clock of its own.
+
+#![allow(clippy::unwrap_used)]
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use pillarbox_proto::connection::REPLIES_MAX_OCTETS;
+use pillarbox_proto::{Connection, Line, Replies, Session, Step, echo};
+use pillarbox_server::{Backend, Log, STOP_GRACE, Server, Service, bind, drive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Says back what it hears. `WAIT n` asks the backend to wait n seconds, `PANIC` is a bug.
+struct Parrot;
+
+/// Waits for so many seconds.
+struct Wait;
+
+const IDLE: Duration = Duration::from_secs(300);
+
+impl Session for Parrot {
+    type Request = Duration;
+    type Answer = ();
+
+    const IDLE: Option<Duration> = Some(IDLE);
+    const CLOSES_ON_TLS: bool = true;
+
+    fn open(&mut self, replies: &mut Replies) {
+        replies.line(format_args!("hello"));
+    }
+
+    fn line(&mut self, line: Line, replies: &mut Replies) -> Step<Duration> {
+        let Line::Text(line) = line else { return Step::Continue };
+        if let Some(seconds) = line.strip_prefix(b"WAIT ") {
+            let seconds = std::str::from_utf8(seconds).unwrap().parse().unwrap();
+            return Step::Ask(Duration::from_secs(seconds));
+        }
+        assert!(line != "PANIC", "as asked for");
+        replies.line_octets("", &line);
+        if line == "QUIT" { Step::Close } else { Step::Continue }
+    }
+
+    fn answer(&mut self, (): (), replies: &mut Replies) -> Step<Duration> {
+        replies.line(format_args!("waited"));
+        Step::Continue
+    }
+
+    fn idle(&mut self, replies: &mut Replies) {
+        replies.line(format_args!("idle"));
+    }
+
+    fn stop(&mut self, replies: &mut Replies) {
+        replies.line(format_args!("stop"));
+    }
+
+    fn too_many_connections() -> &'static str {
+        "too many"
+    }
+}
+
+impl Backend<Parrot> for Wait {
+    async fn perform(&mut self, time: Duration) {
+        sleep(time).await;
+    }
+}
+
+/// A client of a connection that is driven, over `space` octets in each direction.
+fn connect(space: usize, stop: &CancellationToken) -> (DuplexStream, JoinHandle<std::io::Result<()>>) {
+    let (client, server) = duplex(space);
+    let stop = stop.clone();
+    let driven = tokio::spawn(async move { drive(server, Connection::new(Parrot), Wait, &stop, &Log::silent()).await });
+    (client, driven)
+}
+
+async fn read_to_end(client: &mut DuplexStream) -> String {
+    let mut said = String::new();
+    client.read_to_string(&mut said).await.unwrap();
+    said
+}
+
+/// holds C-S12
+#[tokio::test(start_paused = true)]
+async fn octets_without_a_line_do_not_keep_a_connection_open() {
+    let (mut client, driven) = connect(4096, &CancellationToken::new());
+    let start = Instant::now();
+    // A line, and from then on an octet a second.
+    client.write_all(b"NOOP\r\n").await.unwrap();
+    let mut octets = 0;
+    while client.write_all(b"x").await.is_ok() && octets < 1000 {
+        octets += 1;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(read_to_end(&mut client).await, "hello\r\nNOOP\r\nidle\r\n");
+    drop(client);
+    driven.await.unwrap().unwrap();
+    assert!(start.elapsed() >= IDLE && start.elapsed() < IDLE * 2, "after {:?}", start.elapsed());
+}
+
+/// holds C-S12
+#[tokio::test(start_paused = true)]
+async fn whole_lines_keep_it_open() {
+    let (mut client, _driven) = connect(4096, &CancellationToken::new());
+    for _ in 0..10 {
+        sleep(IDLE - Duration::from_secs(1)).await;
+        client.write_all(b"NOOP\r\n").await.unwrap();
+    }
+    client.write_all(b"QUIT\r\n").await.unwrap();
+    assert!(read_to_end(&mut client).await.ends_with("NOOP\r\nQUIT\r\n"));
+}
+
+/// holds C-S10
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_read_no_further_and_then_closed() {
+    let (mut client, driven) = connect(4096, &CancellationToken::new());
+    let line = [b"x".repeat(1000), b"\r\n".to_vec()].concat();
+    let mut taken = 0;
+    while let Ok(Ok(())) = timeout(IDLE / 10, client.write_all(&line)).await {
+        taken += line.len();
+        assert!(taken < 10 * REPLIES_MAX_OCTETS, "it goes on taking lines");
+    }
+    assert_eq!(driven.await.unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+/// holds C-C9
+#[tokio::test(start_paused = true)]
+async fn the_command_under_way_is_finished_when_it_is_quick() {
+    let stop = CancellationToken::new();
+    let (mut client, _driven) = connect(4096, &stop);
+    client.write_all(b"WAIT 0\r\nNOOP\r\n").await.unwrap();
+    tokio::task::yield_now().await;
+    stop.cancel();
+    let said = read_to_end(&mut client).await;
+    assert!(said == "hello\r\nwaited\r\nstop\r\n" || said == "hello\r\nwaited\r\nNOOP\r\nstop\r\n", "{said:?}");
+}
+
+/// holds C-C9
+#[tokio::test(start_paused = true)]
+async fn the_command_under_way_is_left_when_it_is_not() {
+    let stop = CancellationToken::new();
+    let (mut client, _driven) = connect(4096, &stop);
+    client.write_all(b"WAIT 100\r\n").await.unwrap();
+    sleep(Duration::from_secs(50)).await;
+    let start = Instant::now();
+    stop.cancel();
+    assert_eq!(read_to_end(&mut client).await, "hello\r\nstop\r\n");
+    assert!(start.elapsed() < STOP_GRACE * 2, "after {:?}", start.elapsed());
+}
+
+/// holds C-C11
+#[tokio::test(start_paused = true)]
+async fn a_tls_client_is_closed_at_once() {
+    let (mut client, _driven) = connect(4096, &CancellationToken::new());
+    let mut greeting = [0; 7];
+    client.read_exact(&mut greeting).await.unwrap();
+    client.write_all(b"\x16\x03\x01\x07\x52\r\nNOOP\r\n").await.unwrap();
+    let start = Instant::now();
+    assert_eq!(read_to_end(&mut client).await, "");
+    assert!(start.elapsed().is_zero());
+    // Only the first octet counts.
+    let (mut client, _driven) = connect(4096, &CancellationToken::new());
+    client.write_all(b"NOOP\r\n\x16\r\nQUIT\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut client).await, "hello\r\nNOOP\r\n\x16\r\nQUIT\r\n");
+}
+
+struct Parrots;
+
+impl Service for Parrots {
+    type Session = Parrot;
+    type Backend = Wait;
+
+    fn connect(&self, _: SocketAddr, _: Log) -> (Parrot, Wait) {
+        (Parrot, Wait)
+    }
+}
+
+/// A server of parrots on loopback with room for so many clients.
+fn serve(room: usize) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    let listeners = bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap();
+    let server = Server::new(Parrots, listeners, room);
+    let address = server.addresses().unwrap()[0];
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(server.run(stop.clone()));
+    (address, stop, running)
+}
+
+async fn hear(client: &mut TcpStream, octets: usize) -> String {
+    let mut said = vec![0; octets];
+    client.read_exact(&mut said).await.unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+/// holds C-C1
+#[tokio::test]
+async fn one_client_too_many_is_told_and_closed_and_room_comes_back() {
+    let (address, stop, running) = serve(2);
+    let mut first = TcpStream::connect(address).await.unwrap();
+    let mut second = TcpStream::connect(address).await.unwrap();
+    hear(&mut first, 7).await;
+    hear(&mut second, 7).await;
+    let mut third = TcpStream::connect(address).await.unwrap();
+    let mut said = String::new();
+    third.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "too many\r\n");
+    // A client that leaves makes room for the next, however many come one after another.
+    for _ in 0..100 {
+        first.write_all(b"QUIT\r\n").await.unwrap();
+        hear(&mut first, 6).await;
+        drop(first);
+        first = loop {
+            let mut next = TcpStream::connect(address).await.unwrap();
+            if next.read_u8().await.unwrap() == b'h' {
+                hear(&mut next, 6).await;
+                break next;
+            }
+        };
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(hear(&mut second, 6).await, "stop\r\n");
+}
+
+/// holds C-C1
+#[tokio::test]
+async fn a_bug_in_one_session_ends_that_session_only() {
+    let (address, _stop, _running) = serve(2);
+    let mut healthy = TcpStream::connect(address).await.unwrap();
+    hear(&mut healthy, 7).await;
+    for _ in 0..5 {
+        let mut broken = TcpStream::connect(address).await.unwrap();
+        broken.write_all(b"PANIC\r\n").await.unwrap();
+        let mut said = Vec::new();
+        let _ = broken.read_to_end(&mut said).await;
+    }
+    healthy.write_all(b"still here\r\n").await.unwrap();
+    assert_eq!(hear(&mut healthy, 12).await, "still here\r\n");
+}
+
+/// holds C-C5
+#[tokio::test]
+async fn the_last_reply_arrives_although_the_client_said_more() {
+    let (address, _stop, _running) = serve(1000);
+    for _ in 0..50 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"QUIT\r\n").await.unwrap();
+        client.write_all(&b"more\r\n".repeat(10_000)).await.unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "hello\r\nQUIT\r\n");
+    }
+}
+
+/// An echo session has no idle limit: a clock that jumps by years does not end it.
+///
+/// holds C-E3
+#[tokio::test(start_paused = true)]
+async fn an_echo_client_may_be_silent() {
+    struct Nothing;
+    impl Backend<echo::Session> for Nothing {
+        async fn perform(&mut self, request: Infallible) -> Infallible {
+            match request {}
+        }
+    }
+    let (mut client, server) = duplex(4096);
+    tokio::spawn(async move {
+        let connection = Connection::new(echo::Session::new("A / a"));
+        drive(server, connection, Nothing, &CancellationToken::new(), &Log::silent()).await
+    });
+    sleep(Duration::from_secs(3600 * 24 * 365)).await;
+    client.write_all(b"QUIT\r\n").await.unwrap();
+    assert!(read_to_end(&mut client).await.ends_with("+OK Goodbye!\r\n"));
+}
