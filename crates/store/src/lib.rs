@@ -13,7 +13,10 @@ use pillarbox_proto::address::LOCAL_PART_MAX_OCTETS;
 use pillarbox_proto::{Address, Envelope};
 
 mod error;
+mod from_line;
 mod mbox;
+mod quote;
+mod scan;
 mod text;
 
 pub use error::StoreError;

@@ -1,0 +1,186 @@
+//! The `From ` line that begins each entry of an mbox file: written (C-S8) and recognised (C-P9).
+//!
+//! RFC 4155 leaves open what programs put between `From ` and the date, and they put anything there. So a line counts
+//! by its end alone: an asctime date, with or without seconds, with a zone before or behind the year or without.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use pillarbox_proto::ReversePath;
+
+/// What every `From ` line begins with, and what is quoted when a line of a text begins with it.
+pub(crate) const FROM: &[u8; 5] = b"From ";
+
+/// Longest `From ` line that is recognised, its line end included. A path has 256 octets at most
+/// (RFC 5321 §4.5.3.1.3); the rest is for what other programs write. It bounds what a scanner holds back.
+pub(crate) const FROM_LINE_MAX_OCTETS: usize = 4096;
+
+const WEEKDAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+const MONTHS: [&[u8]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+/// The line that begins an entry of ours, LF included: `From <path> Mon Aug 22 23:00:00 2016`, in UTC.
+///
+/// A path holds printable US-ASCII only, so it cannot end the line.
+pub(crate) fn format(reverse_path: &ReversePath, at: Timestamp) -> String {
+    let date = at.to_zoned(TimeZone::UTC).strftime("%a %b %e %H:%M:%S %Y").to_string();
+    format!("From {reverse_path} {date}\n")
+}
+
+/// Whether `line`, with or without its line end, begins an entry. Looks at the end of the line only, so its cost does
+/// not depend on its length.
+pub(crate) fn is_from_line(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(FROM) else { return false };
+    if line.len() > FROM_LINE_MAX_OCTETS {
+        return false;
+    }
+    let mut words = rest.trim_ascii_end().rsplit(|octet| matches!(octet, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let mut before = || words.next().unwrap_or_default();
+    let mut word = before();
+    if is_year(word) {
+        word = before();
+        if is_zone(word) {
+            word = before();
+        }
+    } else {
+        if !is_zone(word) || !is_year(before()) {
+            return false;
+        }
+        word = before();
+    }
+    is_time(word) && is_day(before()) && MONTHS.contains(&before()) && WEEKDAYS.contains(&before())
+}
+
+fn is_year(word: &[u8]) -> bool {
+    word.len() == 4 && word.iter().all(u8::is_ascii_digit)
+}
+
+/// `GMT`, `CEST`, `+0100`.
+fn is_zone(word: &[u8]) -> bool {
+    match word {
+        [b'+' | b'-', digits @ ..] => digits.len() == 4 && digits.iter().all(u8::is_ascii_digit),
+        _ => (1..=6).contains(&word.len()) && word.iter().all(u8::is_ascii_alphabetic),
+    }
+}
+
+/// `23:00` or `23:00:00`; 60 is a leap second.
+fn is_time(word: &[u8]) -> bool {
+    let mut parts = word.split(|&octet| octet == b':');
+    let mut in_range = |max| parts.next().and_then(two_digits).is_some_and(|number| number <= max);
+    in_range(23) && in_range(59) && (word.len() == 5 || in_range(60)) && parts.next().is_none()
+}
+
+/// `1`, `01` … `31`.
+fn is_day(word: &[u8]) -> bool {
+    let day = match word {
+        [digit @ b'0'..=b'9'] => Some(digit - b'0'),
+        _ => two_digits(word),
+    };
+    day.is_some_and(|day| (1..=31).contains(&day))
+}
+
+fn two_digits(word: &[u8]) -> Option<u8> {
+    match word {
+        [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some((tens - b'0') * 10 + (ones - b'0')),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: bool) {
+        for end in ["", "\n", "\r\n", " \t\n", " \r\n"] {
+            assert_eq!(is_from_line(format!("{line}{end}").as_bytes()), expected, "for {line:?} and {end:?}");
+        }
+    }
+
+    /// holds C-S8
+    #[test]
+    fn written_as_the_assignment_shows_it() {
+        let path = ReversePath(Some("linhphan@localhost".parse().unwrap()));
+        let written = |path: &ReversePath, at: &str| format(path, at.parse().unwrap());
+        assert_eq!(
+            written(&path, "2016-08-22T23:00:00Z"),
+            "From <linhphan@localhost> Mon Aug 22 23:00:00 2016\n",
+            "the seed's example"
+        );
+        assert_eq!(written(&ReversePath(None), "2024-02-01T02:03:04.9Z"), "From <> Thu Feb  1 02:03:04 2024\n");
+        let quoted = ReversePath(Some("\"a b Mon\"@[127.0.0.1]".parse().unwrap()));
+        assert_eq!(
+            written(&quoted, "1999-12-31T23:59:59Z"),
+            "From <\"a b Mon\"@[127.0.0.1]> Fri Dec 31 23:59:59 1999\n"
+        );
+        for path in [path, ReversePath(None), quoted] {
+            check(written(&path, "2016-08-22T23:00:00Z").trim_end(), true);
+        }
+    }
+
+    /// holds C-P9
+    #[test]
+    fn recognised_by_the_date_at_its_end() {
+        for date in [
+            "Mon Aug 22 23:00:00 2016",
+            "Mon Aug 22 23:00 2016",
+            "Mon Aug  2 23:00:60 2016",
+            "Mon Aug 02 23:00:00 2016",
+            "Mon Aug 2 23:00:00 2016",
+            "Mon Aug 22 23:00:00 GMT 2016",
+            "Mon Aug 22 23:00:00 2016 CEST",
+            "Mon Aug 22 23:00 +0100 2016",
+            "Mon Aug 22 23:00:00 2016 -0730",
+            "Mon\tAug 22 23:00:00  2016",
+        ] {
+            for between in ["", "a@b ", "<> ", "a strange   sender of mail ", "Mon Aug 22 ", "\u{fc}\u{0} ", "  "] {
+                check(&format!("From {between}{date}"), true);
+            }
+            check(&format!("From{date}"), false);
+            check(&format!("from a {date}"), false);
+            check(&format!(">From a {date}"), false);
+            check(&format!(" From a {date}"), false);
+            check(&format!("From a{date}"), false);
+            check(&format!("From a {date} x1"), false);
+            check(&format!("From a {date} remote from host"), false);
+        }
+    }
+
+    /// holds C-P9
+    #[test]
+    fn sentences_are_no_from_lines() {
+        for line in [
+            "From ",
+            "From here on",
+            "From me to you in 2016",
+            "From a Mon Aug 22 2016",
+            "From a Mon Aug 22 23:00:00",
+            "From a Mon Aug 22 23:00:00 16",
+            "From a Mon Aug 22 24:00:00 2016",
+            "From a Mon Aug 22 23:60:00 2016",
+            "From a Mon Aug 22 23:00:61 2016",
+            "From a Mon Aug 22 3:00:00 2016",
+            "From a Mon Aug 22 23:00:00:00 2016",
+            "From a Mon Aug 22 23:00: 2016",
+            "From a Mon Aug 0 23:00:00 2016",
+            "From a Mon Aug 32 23:00:00 2016",
+            "From a Mon Aug 222 23:00:00 2016",
+            "From a Mon August 22 23:00:00 2016",
+            "From a mon Aug 22 23:00:00 2016",
+            "From a Aug 22 23:00:00 2016",
+            "From a Mon Aug 22 23:00:00 GMT GMT 2016",
+            "From a Mon Aug 22 23:00:00 GMT 2016 GMT",
+            "From a Mon Aug 22 23:00:00 2016 +01000",
+            "From a Mon Aug 22 23:00:00 2016 Mitteleuropa",
+        ] {
+            check(line, false);
+        }
+    }
+
+    /// holds C-P9
+    #[test]
+    fn a_from_line_has_a_bound() {
+        let date = " Mon Aug 22 23:00:00 2016\n";
+        let line = |octets: usize| format!("From {}{date}", "x".repeat(octets - 5 - date.len()));
+        assert!(is_from_line(line(FROM_LINE_MAX_OCTETS).as_bytes()));
+        assert!(!is_from_line(line(FROM_LINE_MAX_OCTETS + 1).as_bytes()));
+    }
+}
