@@ -37,10 +37,12 @@
 //! play a file at all.
 
 pub mod conversation;
+pub mod fetch;
 pub mod folder;
 mod parse;
 pub mod player;
 pub mod talk;
+pub mod tester;
 pub mod text;
 pub mod wire;
 

@@ -80,6 +80,8 @@ type StopServer = Box<dyn FnMut() -> io::Result<()>>;
 pub struct TcpWire {
     address: SocketAddr,
     streams: BTreeMap<usize, TcpStream>,
+    /// A connection that is there already, for the first client.
+    first: Option<TcpStream>,
     stop: Option<StopServer>,
 }
 
@@ -87,7 +89,14 @@ impl TcpWire {
     /// Will connect to `address`, once for each client of the conversation.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, streams: BTreeMap::new(), stop: None }
+        Self { address, streams: BTreeMap::new(), first: None, stop: None }
+    }
+
+    /// Uses `stream` for the first client: who has looked whether there is a server need not connect twice.
+    #[must_use]
+    pub fn first(mut self, stream: Option<TcpStream>) -> Self {
+        self.first = stream;
+        self
     }
 
     /// Says how the server is stopped (a signal to its process), for conversations that want it.
@@ -104,7 +113,10 @@ impl TcpWire {
 
 impl Wire for TcpWire {
     fn open(&mut self, client: usize) -> io::Result<()> {
-        let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
+        let stream = match self.first.take() {
+            Some(stream) => stream,
+            None => TcpStream::connect_timeout(&self.address, TIMEOUT)?,
+        };
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         self.streams.insert(client, stream);

@@ -1,0 +1,59 @@
+//! Tests a POP3 server: fetches the message that smtp-test has sent, and deletes it.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use pillarbox_probe::talk::Talk;
+use pillarbox_probe::tester::{self, Embedded, Plan, Print};
+use pillarbox_probe::{Conversation, fetch};
+
+/// What smtp-test has sent.
+const SEND: Embedded = ("smtp/send.talk", include_str!("../../conversations/smtp/send.talk"));
+/// What `--all` adds, when the mailbox is empty again.
+const MORE: [Embedded; 2] = [
+    ("pop3/tester.talk", include_str!("../../conversations/pop3/tester.talk")),
+    ("pop3/tester-pieces.talk", include_str!("../../conversations/pop3/tester-pieces.talk")),
+];
+
+/// Tests a POP3 server and shows what is said; smtp-test must have sent its message to an empty mailbox before. Exit
+/// status: 0 all was right, 1 something was wrong, 64 wrong usage, 69 no connection.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// The server's port.
+    port: u16,
+    /// The server's host.
+    #[arg(long, default_value = "localhost")]
+    host: String,
+    /// The mailbox that smtp-test has sent to.
+    #[arg(long, default_value = "linhphan")]
+    user: String,
+    /// Play more conversations.
+    #[arg(long)]
+    all: bool,
+}
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|code| code)
+}
+
+fn run() -> Result<ExitCode, ExitCode> {
+    let Options { port, host, user, all } = tester::options(std::env::args_os())?;
+    let plan = Plan { host, port, user, all };
+    let mut server = tester::reach(&plan)?;
+    let (file, source) = SEND;
+    let sent = Conversation::parse(file, source).map_err(|_| ExitCode::from(70))?.with_user(&plan.user);
+    let mut print = Print::new(io::stdout());
+    let mut wire = server.wire();
+    let mut talk = Talk::new(&mut wire).watcher(Some(&mut print));
+    let fetched = fetch::fetch(&mut talk, &plan.user, &fetch::text_sent(&sent));
+    if let Err(wrong) = &fetched {
+        print.line(&format!("wrong: {wrong}"));
+    }
+    let mut all_right = fetched.is_ok();
+    if plan.all {
+        all_right &= tester::play(&plan, &mut server, &MORE)?;
+    }
+    Ok(tester::verdict(all_right))
+}

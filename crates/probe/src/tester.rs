@@ -1,0 +1,184 @@
+//! What `echo-test`, `smtp-test` and `pop3-test` share: options, output and exit codes (C-T).
+//!
+//! Every line that goes over the wire is shown as the assignment's section 2.2 shows it: `S: +OK a<CR><LF> [OK]`,
+//! `C: QUIT<CR><LF>`. A wrong line has in its brackets what was expected instead.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::conversation::Conversation;
+use crate::player::Player;
+use crate::talk::Watcher;
+use crate::text::show;
+use crate::wire::TcpWire;
+
+/// The server was wrong.
+pub const EXIT_WRONG: u8 = 1;
+/// The command line was wrong (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+/// There is no server (`EX_UNAVAILABLE`).
+pub const EXIT_UNAVAILABLE: u8 = 69;
+
+/// How long a server may take to be reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A conversation that is part of the program: its file's name and text.
+pub type Embedded = (&'static str, &'static str);
+
+/// Where the server is, and what to do with it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The name or address of the server's host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The mailbox that is used; it must be empty.
+    pub user: String,
+    /// Whether to play more than the one dialogue.
+    pub all: bool,
+}
+
+/// A server that has been reached.
+pub struct Server {
+    address: SocketAddr,
+    /// The connection that showed it.
+    first: Option<TcpStream>,
+}
+
+impl Server {
+    /// A wire to it. The first uses the connection that is there already.
+    #[must_use]
+    pub fn wire(&mut self) -> TcpWire {
+        TcpWire::new(self.address).first(self.first.take())
+    }
+}
+
+/// Reads the options `O`. The error is an exit code, and what it is about has been printed.
+///
+/// # Errors
+/// 64 for a wrong command line; 0 after `--help` and `--version`.
+pub fn options<O: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<O, ExitCode> {
+    O::try_parse_from(arguments).map_err(|error| {
+        // When nobody reads it there is nobody to tell.
+        let _ = error.print();
+        if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+    })
+}
+
+/// Looks the server up and sees that it can be reached; `localhost` may mean IPv4 or IPv6.
+///
+/// # Errors
+/// 69 when it cannot; a line on stderr says why.
+pub fn reach(plan: &Plan) -> Result<Server, ExitCode> {
+    let refused = |why: &dyn std::fmt::Display| {
+        let _ = writeln!(io::stderr(), "cannot connect to {} port {}: {why}", plan.host, plan.port);
+        ExitCode::from(EXIT_UNAVAILABLE)
+    };
+    let addresses = (plan.host.as_str(), plan.port).to_socket_addrs().map_err(|error| refused(&error))?;
+    // Of several addresses IPv4 first: each connection to be judged is then made to the one that answers.
+    let mut addresses: Vec<SocketAddr> = addresses.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => return Ok(Server { address, first: Some(stream) }),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| refused(&"no address"), |error| refused(&error)))
+}
+
+/// Plays conversations one after another, shows them, and says whether the server was right in all of them.
+///
+/// # Errors
+/// 70 (`EX_SOFTWARE`) when an embedded conversation is malformed: a fault of the program, found by its tests.
+pub fn play(plan: &Plan, server: &mut Server, embedded: &[Embedded]) -> Result<bool, ExitCode> {
+    const EXIT_SOFTWARE: u8 = 70;
+    let mut all_right = true;
+    let mut print = Print::new(io::stdout());
+    for (file, source) in embedded {
+        let conversation = Conversation::parse(*file, source).map_err(|error| {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::from(EXIT_SOFTWARE)
+        })?;
+        // Without --all the output is the assignment's and nothing else.
+        if plan.all {
+            print.line(&format!("--- {}", conversation.name()));
+        }
+        let mut wire = server.wire();
+        let played = Player::new(&mut wire).watcher(&mut print).goes_on().play(&conversation.with_user(&plan.user));
+        if let Err(failure) = played {
+            all_right = false;
+            print.line(&format!("wrong: {}", failure.wrong));
+        }
+    }
+    Ok(all_right)
+}
+
+/// The exit code of a tester that has finished.
+#[must_use]
+pub fn verdict(all_right: bool) -> ExitCode {
+    if all_right { ExitCode::SUCCESS } else { ExitCode::from(EXIT_WRONG) }
+}
+
+/// Shows what is said.
+pub struct Print<W> {
+    out: W,
+}
+
+impl<W: Write> Print<W> {
+    /// Shows it there.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    /// Prints a line. A reader that has gone is no reason to stop: the exit code still counts.
+    pub fn line(&mut self, text: &str) {
+        let _ = writeln!(self.out, "{text}");
+        let _ = self.out.flush();
+    }
+}
+
+impl<W: Write> Watcher for Print<W> {
+    fn sent(&mut self, client: usize, octets: &[u8]) {
+        self.line(&format!("{}: {}", name("C", client), show(octets)));
+    }
+
+    fn received(&mut self, client: usize, octets: &[u8], expected: Option<&str>) {
+        let verdict = expected.map_or_else(|| "OK".to_owned(), |expected| format!("expected {expected}"));
+        self.line(&format!("{}: {} [{verdict}]", name("S", client), show(octets)));
+    }
+}
+
+fn name(who: &str, client: usize) -> String {
+    match client {
+        1 => who.to_owned(),
+        _ => format!("{who}{client}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// holds C-T1
+    #[test]
+    fn lines_are_shown_as_the_assignment_shows_them() {
+        let mut out = Vec::new();
+        let mut print = Print::new(&mut out);
+        print.sent(1, b"HO blubb\r\nECHO xyz\r\n");
+        print.received(1, b"+OK blubb\r\n", None);
+        print.received(1, b"+OK xyz\0\xab\r\n", Some("`+OK xyz<CR><LF>`"));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "C: HO blubb<CR><LF>ECHO xyz<CR><LF>\n\
+             S: +OK blubb<CR><LF> [OK]\n\
+             S: +OK xyz<0x00><0xAB><CR><LF> [expected `+OK xyz<CR><LF>`]\n"
+        );
+    }
+}
