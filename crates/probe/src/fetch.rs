@@ -145,3 +145,18 @@ fn glob(text: &str) -> Result<Pattern, Wrong> {
 fn is_unique_id(id: &[u8]) -> bool {
     (1..=UNIQUE_ID_MAX_OCTETS).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// holds C-T2
+    #[test]
+    fn the_text_that_was_sent_is_read_from_the_conversation() {
+        let source = include_str!("../conversations/smtp/send.talk");
+        let text = text_sent(&Conversation::parse("smtp/send.talk", source).unwrap());
+        assert_eq!(text.len(), 264);
+        assert!(text.starts_with(b"From: <linhphan@localhost>\r\n"));
+        assert!(text.windows(8).any(|octets| octets == b":\r\n.this"), "dots are unstuffed");
+    }
+}
