@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use pillarbox_proto::connection::REPLIES_MAX_OCTETS;
@@ -274,4 +275,54 @@ async fn an_echo_client_may_be_silent() {
     sleep(Duration::from_secs(3600 * 24 * 365)).await;
     client.write_all(b"QUIT\r\n").await.unwrap();
     assert!(read_to_end(&mut client).await.ends_with("+OK Goodbye!\r\n"));
+}
+
+/// Where two threads meet; neither goes on before the other is there.
+#[derive(Default)]
+struct Meeting {
+    there: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Meeting {
+    /// Whether somebody came.
+    fn meet(&self) -> bool {
+        let mut there = self.there.lock().unwrap();
+        *there += 1;
+        self.changed.notify_all();
+        let alone = |there: &mut usize| *there < 2;
+        !self.changed.wait_timeout_while(there, Duration::from_secs(60), alone).unwrap().1.timed_out()
+    }
+}
+
+/// holds C-D1
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_different_clients_run_in_parallel() {
+    struct Guest(Arc<Meeting>);
+    impl Backend<Parrot> for Guest {
+        async fn perform(&mut self, _: Duration) {
+            // Keeps the thread, not just the task, until the other session is served on another.
+            assert!(tokio::task::block_in_place(|| self.0.meet()), "nobody came");
+        }
+    }
+    struct Meetings(Arc<Meeting>);
+    impl Service for Meetings {
+        type Session = Parrot;
+        type Backend = Guest;
+
+        fn connect(&self, _: SocketAddr, _: Log) -> (Parrot, Guest) {
+            (Parrot, Guest(Arc::clone(&self.0)))
+        }
+    }
+    let listeners = bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap();
+    let server = Server::new(Meetings(Arc::default()), listeners, 10);
+    let address = server.addresses().unwrap()[0];
+    tokio::spawn(server.run(CancellationToken::new()));
+    let mut clients = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    for client in &mut clients {
+        client.write_all(b"WAIT 0\r\n").await.unwrap();
+    }
+    for client in &mut clients {
+        assert_eq!(hear(client, 15).await, "hello\r\nwaited\r\n");
+    }
 }

@@ -24,18 +24,19 @@ fn conversations(protocol: &str) -> Vec<Conversation> {
     conversations
 }
 
-/// Plays all conversations of a protocol, each in a fresh folder, over the wire that `wire` makes.
-fn play_all<W: Wire>(
+/// Plays all conversations of a protocol, each in a fresh folder, over the wire that `wire` makes. What `wire` gives
+/// beside it is dropped when the conversation is over.
+fn play_all<W: Wire, G>(
     protocol: &str,
     chunks: &[Option<usize>],
     plays: impl Fn(&Conversation) -> bool,
-    mut wire: impl FnMut(&Path) -> W,
+    mut wire: impl FnMut(&Conversation, &Path) -> (W, G),
 ) {
     let mut failures = Vec::new();
     for conversation in conversations(protocol).iter().filter(|conversation| plays(conversation)) {
         for &chunk in chunks {
             let dir = TempDir::new().unwrap();
-            let mut wire = wire(dir.path());
+            let (mut wire, _server) = wire(conversation, dir.path());
             let mut folder = DiskFolder::new(dir.path());
             let player = Player::new(&mut wire).folder(&mut folder);
             let player = match chunk {
@@ -56,75 +57,43 @@ fn store(dir: &Path) -> MboxStore {
 
 #[test]
 fn echo_in_memory() {
-    play_all("echo", &CHUNKS, |_| true, |_| MemoryWire::new(Echo));
+    play_all("echo", &CHUNKS, |_| true, |_, _| (MemoryWire::new(Echo), ()));
 }
 
 #[test]
 fn smtp_in_memory() {
-    let wire = |dir: &Path| MemoryWire::new(Smtp { store: store(dir), message_max_octets: MESSAGE_MAX_OCTETS });
-    play_all("smtp", &CHUNKS, |_| true, wire);
+    play_all(
+        "smtp",
+        &CHUNKS,
+        |_| true,
+        |conversation, dir| {
+            let message_max_octets = conversation.size_max_octets.unwrap_or(MESSAGE_MAX_OCTETS);
+            (MemoryWire::new(Smtp { store: store(dir), message_max_octets }), ())
+        },
+    );
 }
 
 #[test]
 fn pop3_in_memory() {
-    play_all("pop3", &CHUNKS, |_| true, |dir| MemoryWire::new(Pop3 { store: store(dir) }));
+    play_all("pop3", &CHUNKS, |_| true, |_, dir| (MemoryWire::new(Pop3 { store: store(dir) }), ()));
 }
 
-/// A wire to a program that lives as long as the wire does.
-struct Running {
-    wire: TcpWire,
-    program: Program,
-}
-
-impl Running {
-    fn start(name: &str, dir: Option<&Path>) -> Self {
-        let program = Program::start(name, dir, &[]);
-        let pid = program.pid();
-        let wire = TcpWire::new(program.listening[0]).on_stop(move || Ok(kill(pid, Signal::SIGTERM)?));
-        Self { wire, program }
-    }
-}
+/// A program that has to end well when its conversation is over.
+struct Running(Program);
 
 impl Drop for Running {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.program.stop();
+            self.0.stop();
         }
     }
 }
 
-impl Wire for Running {
-    fn open(&mut self, client: usize) -> std::io::Result<()> {
-        self.wire.open(client)
-    }
-
-    fn send(&mut self, client: usize, octets: &[u8]) -> std::io::Result<()> {
-        self.wire.send(client, octets)
-    }
-
-    fn receive(
-        &mut self,
-        client: usize,
-        deadline: Option<std::time::Instant>,
-    ) -> std::io::Result<pillarbox_probe::Received> {
-        self.wire.receive(client, deadline)
-    }
-
-    fn half_close(&mut self, client: usize) -> std::io::Result<()> {
-        self.wire.half_close(client)
-    }
-
-    fn drop_client(&mut self, client: usize) -> std::io::Result<()> {
-        self.wire.drop_client(client)
-    }
-
-    fn idle(&mut self, client: usize) -> std::io::Result<()> {
-        self.wire.idle(client)
-    }
-
-    fn stop(&mut self) -> std::io::Result<()> {
-        self.wire.stop()
-    }
+/// The real program, and a wire to it.
+fn run(name: &str, dir: Option<&Path>, options: &[&str]) -> (TcpWire, Running) {
+    let program = Program::start(name, dir, options);
+    let pid = program.pid();
+    (TcpWire::new(program.listening[0]).on_stop(move || Ok(kill(pid, Signal::SIGTERM)?)), Running(program))
 }
 
 /// The real programs keep real time: what waits for minutes is played in memory only.
@@ -134,15 +103,18 @@ fn in_real_time(conversation: &Conversation) -> bool {
 
 #[test]
 fn echo_over_tcp() {
-    play_all("echo", &[None], in_real_time, |_| Running::start("echoserver", None));
+    play_all("echo", &[None], in_real_time, |_, _| run("echoserver", None, &[]));
 }
 
 #[test]
 fn smtp_over_tcp() {
-    play_all("smtp", &[None], in_real_time, |dir| Running::start("smtp", Some(dir)));
+    play_all("smtp", &[None], in_real_time, |conversation, dir| match conversation.size_max_octets {
+        Some(octets) => run("smtp", Some(dir), &["--max-size", &octets.to_string()]),
+        None => run("smtp", Some(dir), &[]),
+    });
 }
 
 #[test]
 fn pop3_over_tcp() {
-    play_all("pop3", &[None], in_real_time, |dir| Running::start("pop3", Some(dir)));
+    play_all("pop3", &[None], in_real_time, |_, dir| run("pop3", Some(dir), &[]));
 }

@@ -5,6 +5,7 @@
 mod conversations;
 mod memory;
 mod options;
+mod package;
 mod program;
 mod stop;
 mod transcript;
