@@ -12,15 +12,30 @@ use std::path::Path;
 use pillarbox_proto::address::LOCAL_PART_MAX_OCTETS;
 use pillarbox_proto::{Address, Envelope};
 
+mod append;
+#[cfg(test)]
+mod crash_tests;
+mod dotlock;
 mod error;
+mod files;
 mod from_line;
+mod intent;
+mod locks;
+mod maildrop;
 mod mbox;
+mod place;
 mod quote;
+mod recover;
+mod recovery;
+mod redo;
 mod scan;
 mod text;
+mod update;
 
 pub use error::StoreError;
-pub use mbox::{LOCK_TIMEOUT, MboxMaildrop, MboxReader, MboxStore, Recovery};
+pub use maildrop::{MboxMaildrop, MboxReader};
+pub use mbox::{LOCK_TIMEOUT, MboxStore};
+pub use recovery::Recovery;
 pub use text::{Draft, TEXT_IN_MEMORY_MAX_OCTETS, Text};
 
 /// Where accepted mail goes, and where maildrops are opened.

@@ -1,54 +1,93 @@
-//! Mailboxes in mbox files of one folder.
+//! Mailboxes in the mbox files of one folder.
 
-use std::fmt;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use pillarbox_proto::address::LOCALHOST;
 use pillarbox_proto::{Address, Envelope};
 
-use crate::{Draft, Mailbox, Maildrop, Store, StoreError, Text, TextReader};
+use crate::locks::with_mailboxes;
+use crate::place::Place;
+use crate::{
+    Draft, Mailbox, MboxMaildrop, Recovery, Store, StoreError, Text, append, blocking, files, from_line,
+    is_mailbox_name, recover,
+};
 
-/// How long a lock that another program holds is waited for (C-S9).
+/// How long a lock that somebody else holds is waited for (C-S9).
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Mailboxes in the mbox files of one folder: `DIR/user.mbox` is the mailbox of `user@localhost`.
+///
+/// What is on disk at which moment, and what recovery makes of it, is in `docs/durability.md`. All work on files is done
+/// on the blocking pool of the runtime.
 #[derive(Clone, Debug)]
 pub struct MboxStore {
-    side: Arc<Path>,
-    dir: PathBuf,
+    pub(crate) place: Arc<Place>,
+    lock_timeout: Duration,
 }
 
 impl MboxStore {
-    /// Opens the folder, and repairs what an earlier run left behind.
+    /// Opens the folder `dir` (which may be a link), makes the working folder `.pillarbox` in it, and repairs what dead
+    /// processes have left. Blocks the thread, but waits for no lock: what another process holds, that one repairs.
     ///
     /// # Errors
-    /// [`StoreError::Io`] when the folder cannot be used.
+    /// [`StoreError::Io`] when the folder cannot be used. What cannot be repaired now is no error but a problem that
+    /// [`Recovery`] names.
     pub fn open(dir: &Path) -> Result<(Self, Recovery), StoreError> {
-        Ok((Self { side: Arc::from(dir.join(".pillarbox")), dir: dir.to_owned() }, Recovery {}))
+        let place = Arc::new(Place::open(dir)?);
+        recover::start(&place)?;
+        let recovery = place.take_notes();
+        Ok((Self { place, lock_timeout: LOCK_TIMEOUT }, recovery))
     }
 
-    /// Waits for locks this long instead of [`LOCK_TIMEOUT`].
+    /// Waits this long for locks instead of [`LOCK_TIMEOUT`]. With zero, tries once.
     #[must_use]
-    pub fn with_lock_timeout(self, _timeout: Duration) -> Self {
-        self
+    pub fn with_lock_timeout(self, lock_timeout: Duration) -> Self {
+        Self { lock_timeout, ..self }
     }
 
-    /// Makes a mailbox; `false`: it was there. Blocks the thread.
+    /// What has been repaired since [`MboxStore::open`] or the last call: a process may die at any time, and the next
+    /// one to lock its mailboxes repairs them. For the log.
+    #[must_use]
+    pub fn take_recovery(&self) -> Recovery {
+        self.place.take_notes()
+    }
+
+    /// Makes an empty mailbox, mode 0600, durable when this is `Ok`; `false`: it was there. Blocks the thread.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::NoSuchMailbox`] when the name can name no mailbox (C-S6), or names something else already.
     pub fn create_mailbox(&self, name: &str) -> Result<bool, StoreError> {
-        Err(StoreError::NoSuchMailbox { name: name.to_owned() })
+        let absent = || StoreError::NoSuchMailbox { name: name.to_owned() };
+        if !is_mailbox_name(name) {
+            return Err(absent());
+        }
+        let path = self.place.mailbox(name);
+        match self.place.files.create_new(&path) {
+            Ok(file) => {
+                self.place.files.sync_all(&file, &path)?;
+                self.place.files.sync_dir(&self.place.dir)?;
+                Ok(true)
+            }
+            Err(error) if files::already_exists(&error) => {
+                if self.place.inspect(name)? {
+                    Ok(false)
+                } else {
+                    Err(absent())
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// The mailboxes of the folder, sorted by name. Blocks the thread.
+    /// The mailboxes of the folder, sorted by name; those with several hard links too. Blocks the thread.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::Io`] when the folder cannot be read.
     pub fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError> {
-        Ok(Vec::new())
+        Ok(self.place.mailboxes()?.into_iter().map(Mailbox).collect())
     }
 }
 
@@ -56,70 +95,44 @@ impl Store for MboxStore {
     type Maildrop = MboxMaildrop;
 
     fn draft(&self) -> Draft {
-        Draft::new(Arc::clone(&self.side))
+        Draft::new(Arc::clone(&self.place.side))
     }
 
-    async fn mailbox(&self, _address: &Address) -> Result<Option<Mailbox>, StoreError> {
-        Ok(None)
+    async fn mailbox(&self, address: &Address) -> Result<Option<Mailbox>, StoreError> {
+        if !address.is_at(LOCALHOST) {
+            return Ok(None);
+        }
+        let exact = address.local_part().to_owned();
+        let place = Arc::clone(&self.place);
+        blocking(&self.place.dir, move || {
+            let lower = exact.to_ascii_lowercase();
+            for name in [exact, lower] {
+                if place.inspect(&name)? {
+                    return Ok(Some(Mailbox(name)));
+                }
+            }
+            Ok(None)
+        })
+        .await
     }
 
-    async fn accept(&self, _: &Envelope, _: Text, _: &[Mailbox]) -> Result<(), StoreError> {
-        Err(StoreError::Locked { path: self.dir.clone() })
+    async fn accept(&self, envelope: &Envelope, text: Text, mailboxes: &[Mailbox]) -> Result<(), StoreError> {
+        let mut names: Vec<String> = mailboxes.iter().map(|mailbox| mailbox.0.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let place = Arc::clone(&self.place);
+        let reverse_path = envelope.reverse_path.clone();
+        with_mailboxes(&self.place, &names, self.lock_timeout, move |locked| {
+            let from_line = from_line::format(&reverse_path, Timestamp::now());
+            append::deliver(&place, locked, &from_line, &text)
+        })
+        .await
     }
 
-    async fn open(&self, mailbox: &Mailbox) -> Result<Self::Maildrop, StoreError> {
-        Err(StoreError::NoSuchMailbox { name: mailbox.0.clone() })
-    }
-}
-
-/// What recovery did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {}
-
-impl Recovery {
-    /// Whether there was nothing to do.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        true
-    }
-}
-
-impl fmt::Display for Recovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nothing to recover")
-    }
-}
-
-/// A mailbox while one POP3 session holds it.
-#[derive(Debug)]
-pub struct MboxMaildrop {}
-
-impl Maildrop for MboxMaildrop {
-    type Reader = MboxReader;
-
-    fn octets(&self) -> &[u64] {
-        &[]
-    }
-
-    async fn unique_ids(&mut self, _range: Range<usize>) -> Result<Vec<[u8; 16]>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn read(&self, _index: usize) -> MboxReader {
-        MboxReader {}
-    }
-
-    async fn commit(self, _delete: &[usize]) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
-/// Reads one message.
-#[derive(Debug)]
-pub struct MboxReader {}
-
-impl TextReader for MboxReader {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(None)
+    async fn open(&self, mailbox: &Mailbox) -> Result<MboxMaildrop, StoreError> {
+        MboxMaildrop::open(Arc::clone(&self.place), mailbox.0.clone(), self.lock_timeout).await
     }
 }

@@ -1,0 +1,139 @@
+//! Delivery: appends one message to several mailboxes, all or nothing (C-S8, C-S9).
+//!
+//! The states on disk, and what a crash makes of each, are in `docs/durability.md` under "Delivery".
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+use crate::intent::{Intent, Target};
+use crate::locks::Locked;
+use crate::place::{Place, read_at};
+use crate::quote::Quoter;
+use crate::scan::missing_end;
+use crate::{StoreError, Text};
+
+/// How much is written at once.
+const WRITE_OCTETS: usize = 256 * 1024;
+
+/// Appends an entry (`From ` line, quoted text, separator) to each mailbox and makes it durable.
+///
+/// # Errors
+/// On any error every mailbox is as it was, or if that fails too, an intent and the dotlocks stay, and the next one to
+/// lock one of them cuts it back.
+pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], from_line: &str, text: &Text) -> Result<(), StoreError> {
+    let entry_octets = measure(from_line, text)?;
+    let mut ends = Vec::with_capacity(mailboxes.len());
+    let mut targets = Vec::with_capacity(mailboxes.len());
+    for mailbox in &*mailboxes {
+        let (inode, old) = inode_and_size(mailbox)?;
+        let end = missing_end(last_octet(mailbox, old)?);
+        let new = old + end.len() as u64 + entry_octets;
+        targets.push(Target { name: mailbox.name.clone(), inode, old, new });
+        ends.push(end);
+    }
+    let intent = Intent::create(place, &targets)?;
+    let written = write_all(place, mailboxes, &targets, &ends, from_line, text);
+    let mut undone = Ok(());
+    if written.is_err() {
+        for (mailbox, target) in mailboxes.iter().zip(&targets) {
+            // All of them, even if one fails.
+            undone = undone.and(cut_back(place, mailbox, target.old));
+        }
+    }
+    if undone.is_ok() {
+        // If the intent cannot be removed, the next one to lock a mailbox finds its work done and removes it.
+        let _ = intent.remove(place);
+    } else {
+        mailboxes.iter_mut().for_each(Locked::leave_dotlock);
+    }
+    written
+}
+
+/// Cuts a mailbox that has grown back to `octets`, and makes that durable.
+pub(crate) fn cut_back(place: &Place, mailbox: &Locked, octets: u64) -> Result<(), StoreError> {
+    if inode_and_size(mailbox)?.1 <= octets {
+        return Ok(());
+    }
+    place.files.set_len(&mailbox.file, &mailbox.path, octets)?;
+    place.files.sync_all(&mailbox.file, &mailbox.path)
+}
+
+/// The inode number and the size of a mailbox.
+pub(crate) fn inode_and_size(mailbox: &Locked) -> Result<(u64, u64), StoreError> {
+    let metadata = mailbox.file.metadata().map_err(|source| StoreError::io(&mailbox.path, source))?;
+    Ok((metadata.ino(), metadata.len()))
+}
+
+/// Octets of an entry as it is stored.
+fn measure(from_line: &str, text: &Text) -> Result<u64, StoreError> {
+    let mut octets = from_line.len() as u64;
+    let mut out = Vec::new();
+    stored(text, &mut out, |out| {
+        octets += out.len() as u64;
+        out.clear();
+        Ok(())
+    })?;
+    Ok(octets)
+}
+
+fn write_all(
+    place: &Place,
+    mailboxes: &[Locked],
+    targets: &[Target],
+    ends: &[&[u8]],
+    from_line: &str,
+    text: &Text,
+) -> Result<(), StoreError> {
+    for ((mailbox, target), end) in mailboxes.iter().zip(targets).zip(ends) {
+        let mut at = target.old;
+        let mut out = Vec::new();
+        out.extend_from_slice(end);
+        out.extend_from_slice(from_line.as_bytes());
+        stored(text, &mut out, |out| {
+            place.files.write_all_at(&mailbox.file, &mailbox.path, out, at)?;
+            at += out.len() as u64;
+            out.clear();
+            Ok(())
+        })?;
+    }
+    for (mailbox, target) in mailboxes.iter().zip(targets) {
+        place.files.sync_data(&mailbox.file, &mailbox.path)?;
+        if target.old == 0 {
+            // It may have been made a moment ago, by somebody who did not make its name durable.
+            place.files.sync_dir(&place.dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the quoted text and the separator to `take`, behind what is in `out` already, in large pieces.
+fn stored(
+    text: &Text,
+    out: &mut Vec<u8>,
+    mut take: impl FnMut(&mut Vec<u8>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut quoter = Quoter::new();
+    let mut last = b'\n';
+    text.read_through(|block| {
+        quoter.push(block, out);
+        last = block.last().copied().unwrap_or(last);
+        if out.len() >= WRITE_OCTETS { take(out) } else { Ok(()) }
+    })?;
+    quoter.finish(out);
+    if last != b'\n' {
+        // A text of SMTP ends its last line; any other gets what a reader would add.
+        out.extend_from_slice(b"\r\n");
+    }
+    out.push(b'\n');
+    take(out)
+}
+
+/// The last octet of a mailbox; of an empty one, what needs no line end.
+fn last_octet(mailbox: &Locked, size: u64) -> Result<u8, StoreError> {
+    let file: &File = &mailbox.file;
+    let mut last = *b"\n";
+    if let Some(before) = size.checked_sub(1) {
+        read_at(file, &mut last, before).map_err(|source| StoreError::io(&mailbox.path, source))?;
+    }
+    Ok(last[0])
+}

@@ -1,0 +1,135 @@
+//! The dotlock of a mailbox: `user.mbox.lock` (C-P8).
+//!
+//! It comes into being with its content, our process id: as a second name of a file that is written first. So a
+//! process that is killed leaves a dotlock that says whose it was, or none.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::StoreError;
+use crate::files::{already_exists, not_found};
+use crate::place::{Place, is_gone, is_own, open_no_follow};
+
+/// A dotlock this old is stale, whoever made it.
+pub(crate) const DOTLOCK_STALE: Duration = Duration::from_secs(5 * 60);
+
+/// How much of a dotlock is read; a process id is shorter.
+const CONTENT_MAX_OCTETS: u64 = 64;
+
+/// A dotlock that is ours.
+#[derive(Debug)]
+pub(crate) struct Dotlock {
+    place: Arc<Place>,
+    path: PathBuf,
+    /// Kept open, so that no other file can get its inode number.
+    file: File,
+    leave: bool,
+}
+
+impl Dotlock {
+    /// Takes the dotlock of a mailbox, if nobody has it. The caller has the turn and the `fcntl` lock, so that a
+    /// dotlock of our own process is a leftover.
+    pub(crate) fn try_new(place: &Arc<Place>, name: &str) -> Result<Option<Self>, StoreError> {
+        let path = place.dotlock(name);
+        if let Some(dotlock) = Self::create(place, path.clone())? {
+            return Ok(Some(dotlock));
+        }
+        if remove_if_stale(place, name)? { Self::create(place, path) } else { Ok(None) }
+    }
+
+    /// [`Dotlock::release`] will do nothing.
+    pub(crate) fn leave(&mut self) {
+        self.leave = true;
+    }
+
+    /// Removes the dotlock, if it still is ours: it may have been taken for stale. If that fails it stays, and the next
+    /// of us takes it for stale.
+    pub(crate) fn release(&mut self) {
+        if self.leave {
+            return;
+        }
+        if let (Ok(named), Ok(ours)) = (self.path.symlink_metadata(), self.file.metadata())
+            && is_same(&named, &ours)
+        {
+            let _ = self.place.files.remove(&self.path);
+        }
+    }
+
+    fn create(place: &Arc<Place>, path: PathBuf) -> Result<Option<Self>, StoreError> {
+        // In most cases of a busy mailbox this saves making a file for nothing.
+        if path.symlink_metadata().is_ok() {
+            return Ok(None);
+        }
+        let written = place.unique(&place.side, "lock-");
+        let file = place.files.create_new(&written)?;
+        let content = format!("{}\n", process::id());
+        let linked = place
+            .files
+            .write_all_at(&file, &written, content.as_bytes(), 0)
+            .and_then(|()| place.files.link(&written, &path));
+        // If this fails the next start removes it.
+        let _ = place.files.remove(&written);
+        match linked {
+            Ok(()) => Ok(Some(Self { place: Arc::clone(place), path, file, leave: false })),
+            Err(error) if already_exists(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Removes the dotlock of a mailbox if it is stale. Whether there is none now, as far as we know.
+fn remove_if_stale(place: &Place, name: &str) -> Result<bool, StoreError> {
+    let path = place.dotlock(name);
+    let failed = |source| StoreError::io(&path, source);
+    // What is judged stays open, so that no other file can get its inode number meanwhile.
+    let mut file = open_no_follow(&path, false).ok();
+    let metadata = file.as_ref().map_or_else(|| path.symlink_metadata(), File::metadata);
+    let judged = match metadata {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(source) => return Err(failed(source)),
+    };
+    if judged.is_dir() || !(is_old(&judged) || judged.is_file() && file.as_mut().is_some_and(owner_is_gone)) {
+        return Ok(false);
+    }
+    // Between judging and removing, another program may have done the same and made a new lock. So the file is moved
+    // out of the way first, and put back if it is not the one that was judged.
+    let aside = place.unique(&place.side, "stale-");
+    match place.files.rename(&path, &aside) {
+        Ok(()) => {}
+        Err(error) if not_found(&error) => return Ok(true),
+        Err(error) => return Err(error),
+    }
+    let moved = aside.symlink_metadata().map_err(failed)?;
+    let is_judged = is_same(&moved, &judged);
+    if !is_judged {
+        // If there is a third lock already, two programs hold one: only a lock that is broken by force does that.
+        let _ = place.files.link(&aside, &path);
+    }
+    place.files.remove(&aside)?;
+    Ok(is_judged)
+}
+
+/// Whether the dotlock names a process that does not exist, or our own.
+fn owner_is_gone(file: &mut File) -> bool {
+    let mut content = String::new();
+    if file.take(CONTENT_MAX_OCTETS).read_to_string(&mut content).is_err() {
+        return false;
+    }
+    // Some programs write nothing, or 0: then only its age counts.
+    content.trim().parse().is_ok_and(|pid| is_own(pid) || is_gone(pid))
+}
+
+fn is_old(metadata: &Metadata) -> bool {
+    let age = metadata.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    age.is_some_and(|age| age > DOTLOCK_STALE)
+}

@@ -1,0 +1,161 @@
+//! Every operation that changes a file or a folder, and nothing else.
+//!
+//! It is one small module so that the order of operations can be tested: each can be made to fail, and the process to
+//! "die" in front of each. Reading, opening and locking change nothing and are not here.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::StoreError;
+
+/// The operations. Errors name the path.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    #[cfg(test)]
+    faults: std::sync::Mutex<tests::Faults>,
+}
+
+impl Files {
+    /// Creates a file that must not exist yet, for reading and writing, mode 0600.
+    pub(crate) fn create_new(&self, path: &Path) -> Result<File, StoreError> {
+        self.step(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        options.open(path).map_err(|source| StoreError::io(path, source))
+    }
+
+    /// Opens a file for reading and writing; creates it, mode 0600, if it does not exist.
+    pub(crate) fn open_or_create(&self, path: &Path) -> Result<File, StoreError> {
+        self.step(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.open(path).map_err(|source| StoreError::io(path, source))
+    }
+
+    pub(crate) fn write_all_at(&self, file: &File, path: &Path, octets: &[u8], offset: u64) -> Result<(), StoreError> {
+        self.step(path).inspect_err(|_| self.torn(file, octets, offset))?;
+        file.write_all_at(octets, offset).map_err(|source| StoreError::io(path, source))
+    }
+
+    /// Makes content and length durable.
+    pub(crate) fn sync_data(&self, file: &File, path: &Path) -> Result<(), StoreError> {
+        self.step(path)?;
+        file.sync_data().map_err(|source| StoreError::io(path, source))
+    }
+
+    /// Makes content, length and the rest of the inode durable.
+    pub(crate) fn sync_all(&self, file: &File, path: &Path) -> Result<(), StoreError> {
+        self.step(path)?;
+        file.sync_all().map_err(|source| StoreError::io(path, source))
+    }
+
+    pub(crate) fn set_len(&self, file: &File, path: &Path, octets: u64) -> Result<(), StoreError> {
+        self.step(path)?;
+        file.set_len(octets).map_err(|source| StoreError::io(path, source))
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        self.step(from)?;
+        fs::rename(from, to).map_err(|source| StoreError::io(from, source))
+    }
+
+    /// Gives a file a second name, which must not exist yet.
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        self.step(to)?;
+        fs::hard_link(from, to).map_err(|source| StoreError::io(to, source))
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), StoreError> {
+        self.step(path)?;
+        fs::remove_file(path).map_err(|source| StoreError::io(path, source))
+    }
+
+    /// Makes names in a folder durable: what was created, renamed and removed there.
+    pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
+        self.step(dir)?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| StoreError::io(dir, source))
+    }
+
+    /// Where tests make the next operation fail.
+    #[cfg(not(test))]
+    #[inline]
+    fn step(&self, _: &Path) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Where tests leave half of a write.
+    #[cfg(not(test))]
+    #[inline]
+    fn torn(&self, _: &File, _: &[u8], _: u64) {}
+}
+
+/// Whether an error says that the file is there already.
+pub(crate) fn already_exists(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
+}
+
+/// Whether an error says that the file is not there.
+pub(crate) fn not_found(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// What is to go wrong.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub(crate) enum Fault {
+        #[default]
+        None,
+        /// The operation with this number, from 0, fails with this error of the system; a write is half done.
+        Fail(usize, i32),
+        /// The process dies within the operation with this number: nothing that follows happens.
+        Die(usize),
+    }
+
+    /// The operations counted, and what is to go wrong.
+    #[derive(Debug, Default)]
+    pub(crate) struct Faults {
+        fault: Fault,
+        done: usize,
+    }
+
+    impl Files {
+        /// From now on operations are counted, and this goes wrong.
+        pub(crate) fn inject(&self, fault: Fault) {
+            *self.faults.lock().unwrap() = Faults { fault, done: 0 };
+        }
+
+        /// Operations since the last [`Files::inject`].
+        pub(crate) fn done(&self) -> usize {
+            self.faults.lock().unwrap().done
+        }
+
+        pub(super) fn step(&self, path: &Path) -> Result<(), StoreError> {
+            let mut faults = self.faults.lock().unwrap();
+            let number = faults.done;
+            faults.done += 1;
+            match faults.fault {
+                Fault::Fail(at, errno) if at == number => {
+                    Err(StoreError::io(path, io::Error::from_raw_os_error(errno)))
+                }
+                Fault::Die(at) if at <= number => Err(StoreError::io(path, io::Error::other("died"))),
+                _ => Ok(()),
+            }
+        }
+
+        /// The write that goes wrong is half done; those behind a death are not done at all.
+        pub(super) fn torn(&self, file: &File, octets: &[u8], offset: u64) {
+            let faults = self.faults.lock().unwrap();
+            if let Fault::Fail(at, _) | Fault::Die(at) = faults.fault
+                && faults.done == at + 1
+            {
+                file.write_all_at(&octets[..octets.len() / 2], offset).unwrap();
+            }
+        }
+    }
+}

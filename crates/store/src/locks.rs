@@ -1,0 +1,255 @@
+//! Locks (C-P8): a turn within this process, a dotlock and an `fcntl` lock per mailbox, and the lock of a session.
+//!
+//! Mailbox locks are taken and given back within one job on the blocking pool: [`with_mailboxes`]. The job owns them, so
+//! it runs to its end under them even if nobody waits for it any more.
+//!
+//! Order, within one try: turn, `fcntl` lock, dotlock. Nothing but the turn is waited for. The `fcntl` lock comes
+//! first, because then none of our processes can hold the mailbox while we judge whether its dotlock is stale.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::dotlock::Dotlock;
+use crate::place::Place;
+use crate::{StoreError, recover};
+
+/// Between two tries there are at least this many milliseconds, and at most as many as the second.
+const RETRY_MS: (u64, u64) = (10, 100);
+
+/// A mailbox that is locked against everybody else. Unlocks when dropped.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// Open for reading and writing. May be kept when the lock is gone.
+    pub(crate) file: Arc<File>,
+    dotlock: Dotlock,
+    // Last, so that it is given on when the others are back.
+    turn: Turn,
+}
+
+impl Locked {
+    /// Whether `turn` leads to both locks now; otherwise it is given back.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchMailbox`], [`StoreError::HardLinked`], and what the system says.
+    pub(crate) fn try_new(place: &Arc<Place>, turn: Turn) -> Result<Result<Self, Turn>, StoreError> {
+        let name = turn.name.clone();
+        let path = place.mailbox(&name);
+        let file = place.open_mailbox(&name)?;
+        if !try_lock(&file, &path)? {
+            return Ok(Err(turn));
+        }
+        let Some(dotlock) = Dotlock::try_new(place, &name)? else { return Ok(Err(turn)) };
+        let locked = Self { name, path, file: Arc::new(file), dotlock, turn };
+        // Another program may have put a new file in its place before we had the locks.
+        if locked.is_at_its_path()? { Ok(Ok(locked)) } else { Ok(Err(locked.into_turn())) }
+    }
+
+    /// Leaves the dotlock behind, as a killed process would: whoever locks next sees that there is something to repair,
+    /// and other programs keep off until then.
+    pub(crate) fn leave_dotlock(&mut self) {
+        self.dotlock.leave();
+    }
+
+    fn is_at_its_path(&self) -> Result<bool, StoreError> {
+        let failed = |source| StoreError::io(&self.path, source);
+        let open = self.file.metadata().map_err(failed)?;
+        match self.path.symlink_metadata() {
+            Ok(named) => Ok((open.dev(), open.ino()) == (named.dev(), named.ino())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    fn into_turn(self) -> Turn {
+        // The guard itself cannot be moved out of what has a destructor; a second handle of the same turn can.
+        self.turn.clone()
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.dotlock.release();
+        // Whoever keeps the file must not keep the lock. If this fails the lock goes when the file is closed.
+        let _ = set_lock(&self.file, libc::F_UNLCK);
+    }
+}
+
+/// Locks several mailboxes together and does `job` under the locks, on the blocking pool. `names` are sorted and
+/// different. Leftovers of dead processes in these mailboxes are repaired first.
+///
+/// # Errors
+/// [`StoreError::Locked`] when the locks were not had within `timeout`; those of the job.
+pub(crate) async fn with_mailboxes<T: Send + 'static>(
+    place: &Arc<Place>,
+    names: &[String],
+    timeout: Duration,
+    mut job: impl FnOnce(&mut [Locked]) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let deadline = Instant::now() + timeout;
+    let mut turns = Vec::new();
+    loop {
+        for name in &names[turns.len()..] {
+            let turn = timeout_at(deadline, Turn::take(place, name)).await;
+            turns.push(turn.map_err(|_| StoreError::Locked { path: place.mailbox(name) })?);
+        }
+        let attempt = crate::blocking(&place.dir, {
+            let place = Arc::clone(place);
+            move || attempt(&place, turns, job)
+        });
+        let busy = match attempt.await? {
+            Attempt::Done(result) => return Ok(result),
+            Attempt::Busy(busy) => busy,
+        };
+        if Instant::now() >= deadline {
+            return Err(StoreError::Locked { path: place.mailbox(&busy.name) });
+        }
+        job = busy.job;
+        // A single turn is kept, so that who came first stays first. Of several none is kept: the one that could be
+        // locked must not wait for the one that could not.
+        turns = if names.len() == 1 { busy.turns } else { Vec::new() };
+        sleep_until(deadline.min(Instant::now() + jitter())).await;
+    }
+}
+
+/// What became of one try.
+enum Attempt<T, Job> {
+    Done(T),
+    Busy(Busy<Job>),
+}
+
+struct Busy<Job> {
+    name: String,
+    /// Those that were not used.
+    turns: Vec<Turn>,
+    job: Job,
+}
+
+fn attempt<T, Job: FnOnce(&mut [Locked]) -> Result<T, StoreError>>(
+    place: &Arc<Place>,
+    turns: Vec<Turn>,
+    job: Job,
+) -> Result<Attempt<T, Job>, StoreError> {
+    let mut locked = Vec::with_capacity(turns.len());
+    for turn in turns {
+        let name = turn.name.clone();
+        match Locked::try_new(place, turn)? {
+            Ok(mailbox) => locked.push(mailbox),
+            Err(turn) => return Ok(Attempt::Busy(Busy { name, turns: vec![turn], job })),
+        }
+    }
+    if let Some(name) = recover::repair(place, &mut locked)? {
+        let turns = locked.into_iter().map(Locked::into_turn).collect();
+        return Ok(Attempt::Busy(Busy { name, turns, job }));
+    }
+    job(&mut locked).map(Attempt::Done)
+}
+
+/// The right to touch one mailbox in this process, given in the order in which it was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    name: String,
+    _guard: Arc<OwnedMutexGuard<()>>,
+}
+
+impl Turn {
+    async fn take(place: &Place, name: &str) -> Self {
+        let guard = turn_mutex(place, name).lock_owned().await;
+        Self { name: name.to_owned(), _guard: Arc::new(guard) }
+    }
+
+    /// The turn, if nobody has it.
+    pub(crate) fn try_take(place: &Place, name: &str) -> Option<Self> {
+        let guard = turn_mutex(place, name).try_lock_owned().ok()?;
+        Some(Self { name: name.to_owned(), _guard: Arc::new(guard) })
+    }
+}
+
+/// A folder's device and inode, and the name of a mailbox.
+type TurnKey = ((u64, u64), String);
+
+/// The turns that somebody has or waits for. One table per process, not per store: two stores may be open on one folder.
+#[derive(Default)]
+struct Turns {
+    mutexes: HashMap<TurnKey, Weak<tokio::sync::Mutex<()>>>,
+    /// Entries nobody uses are dropped when the table has grown to this size.
+    prune_at: usize,
+}
+
+static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
+
+fn turn_mutex(place: &Place, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (place.id, name.to_owned());
+    if let Some(mutex) = turns.mutexes.get(&key).and_then(Weak::upgrade) {
+        return mutex;
+    }
+    if turns.mutexes.len() >= turns.prune_at {
+        turns.mutexes.retain(|_, mutex| mutex.strong_count() > 0);
+        turns.prune_at = turns.mutexes.len() * 2 + 64;
+    }
+    let mutex = Arc::default();
+    turns.mutexes.insert(key, Arc::downgrade(&mutex));
+    mutex
+}
+
+/// The lock of a POP3 session; goes when dropped, and when the process ends.
+#[derive(Debug)]
+pub(crate) struct Session {
+    _file: File,
+}
+
+impl Session {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] at once if another session has it, in this process or another.
+    pub(crate) fn try_new(place: &Place, name: &str) -> Result<Self, StoreError> {
+        let path = place.session(name);
+        // The file is never removed: a lock on a file without a name would keep nobody out.
+        let file = place.files.open_or_create(&path)?;
+        if try_lock(&file, &path)? {
+            Ok(Self { _file: file })
+        } else {
+            Err(StoreError::InUse { name: name.to_owned() })
+        }
+    }
+}
+
+/// Takes the write lock on the whole of a file, if nobody has any lock on it. It belongs to the open file (OFD), so it
+/// also keeps out other threads that have opened it themselves; locks of other programs by `fcntl` are of the same kind.
+pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool, StoreError> {
+    match set_lock(file, libc::F_WRLCK) {
+        Ok(()) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(StoreError::io(path, errno.into())),
+    }
+}
+
+fn set_lock(file: &File, kind: libc::c_int) -> Result<(), Errno> {
+    // The kinds of lock and SEEK_SET are small numbers on every system.
+    let [l_type, l_whence] = [kind, libc::SEEK_SET].map(|number| number as libc::c_short);
+    let lock = libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+}
+
+/// How long to wait before the next try; random, so that two programs that hinder each other do not do so again.
+fn jitter() -> Duration {
+    let (min, max) = RETRY_MS;
+    // Every `RandomState` has other keys.
+    let random = RandomState::new().build_hasher().finish();
+    Duration::from_millis(min + random % (max - min + 1))
+}

@@ -1,0 +1,248 @@
+//! A maildrop: the snapshot that a POP3 session lists, reads from and removes from.
+//!
+//! The mailbox is locked while it is listed and while messages are removed, not in between: deliveries go on. The file
+//! stays open, and whatever is read from it must prove to be what was listed.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use md5::{Digest, Md5};
+
+use crate::locks::{Session, with_mailboxes};
+use crate::place::{Place, read_at};
+use crate::quote::Unquoter;
+use crate::scan::{Entry, Identifier};
+use crate::{Maildrop, StoreError, TextReader, blocking, update};
+
+/// How much of a message is read at once.
+const CHUNK_OCTETS: usize = 64 * 1024;
+
+/// A mailbox while one POP3 session holds it. Dropping it unlocks and deletes nothing.
+#[derive(Debug)]
+pub struct MboxMaildrop {
+    place: Arc<Place>,
+    name: String,
+    lock_timeout: Duration,
+    mailbox: Snapshot,
+    entries: Arc<[Entry]>,
+    octets: Vec<u64>,
+    unique_ids: Vec<Option<[u8; 16]>>,
+    /// Last, so that the next session begins when this one is over.
+    session: Session,
+}
+
+/// The file that was listed.
+#[derive(Clone, Debug)]
+struct Snapshot {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl MboxMaildrop {
+    /// Takes the session lock, then the mailbox for as long as listing it takes.
+    pub(crate) async fn open(place: Arc<Place>, name: String, lock_timeout: Duration) -> Result<Self, StoreError> {
+        let session = blocking(&place.dir, {
+            let (place, name) = (Arc::clone(&place), name.clone());
+            move || {
+                if !place.inspect(&name)? {
+                    return Err(StoreError::NoSuchMailbox { name });
+                }
+                Session::try_new(&place, &name)
+            }
+        })
+        .await?;
+        let names = [name.clone()];
+        let (mailbox, entries) = with_mailboxes(&place, &names, lock_timeout, |locked| {
+            let mut listed = Vec::new();
+            for mailbox in locked {
+                let snapshot = Snapshot { file: Arc::clone(&mailbox.file), path: mailbox.path.clone() };
+                listed.push((snapshot, update::list(mailbox)?));
+            }
+            listed.pop().ok_or(StoreError::NoSuchMailbox { name: String::new() })
+        })
+        .await?;
+        Ok(Self {
+            place,
+            name,
+            lock_timeout,
+            mailbox,
+            octets: entries.iter().map(|entry| entry.octets).collect(),
+            unique_ids: vec![None; entries.len()],
+            entries: entries.into(),
+            session,
+        })
+    }
+}
+
+impl Maildrop for MboxMaildrop {
+    type Reader = MboxReader;
+
+    fn octets(&self) -> &[u64] {
+        &self.octets
+    }
+
+    async fn unique_ids(&mut self, range: Range<usize>) -> Result<Vec<[u8; 16]>, StoreError> {
+        let missing: Vec<usize> = range.clone().filter(|index| self.unique_ids[*index].is_none()).collect();
+        if !missing.is_empty() {
+            let (mailbox, entries) = (self.mailbox.clone(), Arc::clone(&self.entries));
+            let computed = blocking(&self.mailbox.path, move || {
+                missing.into_iter().map(|index| Ok((index, unique_id(&mailbox, entries[index])?))).collect()
+            });
+            let computed: Vec<(usize, [u8; 16])> = computed.await?;
+            for (index, id) in computed {
+                self.unique_ids[index] = Some(id);
+            }
+        }
+        // All of them are there now.
+        Ok(self.unique_ids[range].iter().copied().flatten().collect())
+    }
+
+    /// # Panics
+    /// If there is no message with this index.
+    fn read(&self, index: usize) -> MboxReader {
+        MboxReader {
+            path: self.mailbox.path.clone(),
+            state: State::Reading(Box::new(self.mailbox.passage(self.entries[index]))),
+        }
+    }
+
+    async fn commit(self, delete: &[usize]) -> Result<(), StoreError> {
+        if delete.is_empty() {
+            return Ok(());
+        }
+        let delete = delete.to_vec();
+        // The job has the session as well: if nobody waits for it any more, it is still the only one.
+        let (place, session, entries) = (Arc::clone(&self.place), self.session, self.entries);
+        with_mailboxes(&self.place, &[self.name], self.lock_timeout, move |locked| {
+            let _session = session;
+            locked.iter_mut().try_for_each(|mailbox| update::remove(&place, mailbox, &entries, &delete))
+        })
+        .await
+    }
+}
+
+/// Reads one message.
+#[derive(Debug)]
+pub struct MboxReader {
+    path: PathBuf,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Reading(Box<Passage>),
+    /// The last chunk has been given out.
+    Complete,
+    /// An error was given out, or a read was dropped before it was ready.
+    Failed,
+}
+
+impl TextReader for MboxReader {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut passage = match std::mem::replace(&mut self.state, State::Failed) {
+            State::Reading(passage) => passage,
+            State::Complete => {
+                self.state = State::Complete;
+                return Ok(None);
+            }
+            State::Failed => {
+                let source = io::Error::other("an earlier part of the message was lost");
+                return Err(StoreError::Io { path: self.path.clone(), source });
+            }
+        };
+        let (chunk, passage) = blocking(&self.path, move || {
+            let chunk = passage.next()?;
+            Ok((chunk, passage))
+        })
+        .await?;
+        self.state = if passage.is_complete { State::Complete } else { State::Reading(passage) };
+        Ok(chunk)
+    }
+}
+
+/// One message on its way from the file to the wire.
+struct Passage {
+    mailbox: Snapshot,
+    entry: Entry,
+    /// Up to where the file has been read.
+    at: u64,
+    identifier: Option<Identifier>,
+    unquoter: Option<Unquoter>,
+    /// The last chunk so far: it only goes out when there is another, or when all has proved right.
+    held: Vec<u8>,
+    is_complete: bool,
+}
+
+impl Snapshot {
+    fn passage(&self, entry: Entry) -> Passage {
+        Passage {
+            mailbox: self.clone(),
+            entry,
+            at: entry.start,
+            identifier: Some(Identifier::new()),
+            unquoter: Some(Unquoter::new()),
+            held: Vec::new(),
+            is_complete: false,
+        }
+    }
+}
+
+impl Passage {
+    /// The next chunk; blocks the thread.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let (Some(identifier), Some(unquoter)) = (&mut self.identifier, &mut self.unquoter) else { return Ok(None) };
+        let path: &Path = &self.mailbox.path;
+        let mut block = vec![0; CHUNK_OCTETS];
+        while self.at < self.entry.end {
+            // The `From ` line goes through the hash alone, in front of the text.
+            let end = if self.at < self.entry.text { self.entry.text } else { self.entry.end };
+            let want = usize::try_from(end - self.at).map_or(CHUNK_OCTETS, |rest| rest.min(CHUNK_OCTETS));
+            let read = read_at(&self.mailbox.file, &mut block[..want], self.at)
+                .map_err(|source| StoreError::io(path, source))?;
+            if read < want {
+                return Err(StoreError::Changed { path: path.to_owned() });
+            }
+            identifier.push(&block[..read]);
+            if self.at >= self.entry.text {
+                let mut chunk = Vec::with_capacity(read + read / 16);
+                unquoter.push(&block[..read], &mut chunk);
+                if self.held.is_empty() {
+                    self.held = chunk;
+                } else if !chunk.is_empty() {
+                    self.at += read as u64;
+                    return Ok(Some(std::mem::replace(&mut self.held, chunk)));
+                }
+            }
+            self.at += read as u64;
+        }
+        self.is_complete = true;
+        if let Some(unquoter) = self.unquoter.take() {
+            unquoter.finish(&mut self.held);
+        }
+        if self.identifier.take().map(Identifier::finish) != Some(self.entry.identity) {
+            return Err(StoreError::Changed { path: path.to_owned() });
+        }
+        let last = std::mem::take(&mut self.held);
+        Ok((!last.is_empty()).then_some(last))
+    }
+}
+
+impl std::fmt::Debug for Passage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Passage").field("entry", &self.entry).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// The MD5 of a message's text as it goes on the wire (C-P6); blocks the thread.
+fn unique_id(mailbox: &Snapshot, entry: Entry) -> Result<[u8; 16], StoreError> {
+    let mut passage = mailbox.passage(entry);
+    let mut md5 = Md5::new();
+    while let Some(chunk) = passage.next()? {
+        md5.update(&chunk);
+    }
+    Ok(md5.finalize().into())
+}

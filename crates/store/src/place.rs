@@ -1,0 +1,212 @@
+//! The folder: where which file is, and what the threads of this process share about it.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::files::Files;
+use crate::{Recovery, StoreError, is_mailbox_name};
+
+/// What a mailbox's file name ends with.
+const EXTENSION: &str = ".mbox";
+
+/// A folder of mailboxes and the working folder inside it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The folder, without links in its path.
+    pub(crate) dir: PathBuf,
+    /// Our working folder.
+    pub(crate) side: Arc<Path>,
+    /// Where intents of deliveries are.
+    pub(crate) appends: PathBuf,
+    /// Device and inode of the folder: what it is known by in this process.
+    pub(crate) id: (u64, u64),
+    pub(crate) files: Files,
+    /// What recovery has done since somebody asked.
+    notes: Mutex<Recovery>,
+}
+
+impl Place {
+    /// Finds the folder and makes the working folders, mode 0700.
+    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::io(dir, source);
+        let dir = dir.canonicalize().map_err(failed)?;
+        let metadata = dir.metadata().map_err(failed)?;
+        let side = dir.join(".pillarbox");
+        let appends = side.join("append");
+        for folder in [&side, &appends] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|source| StoreError::io(folder, source))?;
+        }
+        Ok(Self {
+            id: (metadata.dev(), metadata.ino()),
+            dir,
+            side: side.into(),
+            appends,
+            files: Files::default(),
+            notes: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn mailbox(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}{EXTENSION}"))
+    }
+
+    pub(crate) fn dotlock(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}{EXTENSION}.lock"))
+    }
+
+    pub(crate) fn session(&self, name: &str) -> PathBuf {
+        self.side.join(format!("{name}.maildrop"))
+    }
+
+    pub(crate) fn update(&self, name: &str) -> PathBuf {
+        self.side.join(format!("{name}.update"))
+    }
+
+    pub(crate) fn update_tmp(&self, name: &str) -> PathBuf {
+        self.side.join(format!("{name}.update.tmp"))
+    }
+
+    /// The names of files in the folder, those that are UTF-8; ours all are.
+    pub(crate) fn names_in(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
+        let failed = |source| StoreError::io(folder, source);
+        let mut names = Vec::new();
+        for file in fs::read_dir(folder).map_err(failed)? {
+            names.extend(file.map_err(failed)?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The names of the mailboxes, sorted.
+    pub(crate) fn mailboxes(&self) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        for file in self.names_in(&self.dir)? {
+            if let Some(name) = file.strip_suffix(EXTENSION)
+                && matches!(self.inspect(name), Ok(true) | Err(StoreError::HardLinked { .. }))
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether there is a mailbox of this name (C-S6).
+    ///
+    /// # Errors
+    /// [`StoreError::HardLinked`], and [`StoreError::Io`] when nobody can tell: if the working folder is missing, the
+    /// folder is not mounted, and its mailboxes are not gone.
+    pub(crate) fn inspect(&self, name: &str) -> Result<bool, StoreError> {
+        if !is_mailbox_name(name) {
+            return Ok(false);
+        }
+        let path = self.mailbox(name);
+        match path.symlink_metadata() {
+            Ok(metadata) => check_metadata(&path, &metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.side.metadata().map_err(|source| StoreError::io(&self.side, source))?;
+                Ok(false)
+            }
+            Err(source) => Err(StoreError::io(&path, source)),
+        }
+    }
+
+    /// Opens a mailbox for reading and writing, if it is one (C-S6).
+    pub(crate) fn open_mailbox(&self, name: &str) -> Result<File, StoreError> {
+        let path = self.mailbox(name);
+        let absent = || StoreError::NoSuchMailbox { name: name.to_owned() };
+        let file = open_no_follow(&path, true).map_err(|source| match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOENT | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => absent(),
+            _ => StoreError::io(&path, source),
+        })?;
+        let metadata = file.metadata().map_err(|source| StoreError::io(&path, source))?;
+        if check_metadata(&path, &metadata)? { Ok(file) } else { Err(absent()) }
+    }
+
+    /// A name for a file of this process: `KIND-PID-N`, used once.
+    pub(crate) fn unique(&self, folder: &Path, kind: &str) -> PathBuf {
+        folder.join(format!("{kind}{}-{}", process::id(), SEQUENCE.1.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Adds to what [`Place::take_notes`] will give.
+    pub(crate) fn note(&self, add: impl FnOnce(&mut Recovery)) {
+        add(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What recovery has done since the last call.
+    pub(crate) fn take_notes(&self) -> Recovery {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Numbers for [`Place::unique`]. They begin with the time, so that a process with the id of an earlier one (in a
+/// container it is 1 every time) can tell what that one left behind.
+static SEQUENCE: LazyLock<(u64, AtomicU64)> = LazyLock::new(|| {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    // Nanoseconds since 1970 fit into 64 bits until 2554.
+    let now = u64::try_from(now).unwrap_or(0);
+    (now, AtomicU64::new(now))
+});
+
+/// Whether the process that made a file with a name of [`Place::unique`] is gone. `name` is what follows its kind.
+pub(crate) fn is_left_behind(name: &str) -> bool {
+    let Some((pid, number)) = name.split_once('-') else { return false };
+    match (pid.parse::<i32>(), number.parse::<u64>()) {
+        (Ok(pid), Ok(number)) if is_own(pid) => number < SEQUENCE.0,
+        (Ok(pid), Ok(_)) => is_gone(pid),
+        _ => false,
+    }
+}
+
+/// Whether this is the id of our own process.
+pub(crate) fn is_own(pid: i32) -> bool {
+    u32::try_from(pid) == Ok(process::id())
+}
+
+/// Whether no process has this id. Numbers that name no process (0 and below) are not gone either.
+pub(crate) fn is_gone(pid: i32) -> bool {
+    pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
+}
+
+/// Opens a file without following a link and without waiting for the other side of a pipe.
+pub(crate) fn open_no_follow(path: &Path, write: bool) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    OpenOptions::new().read(true).write(write).custom_flags(flags.bits()).open(path)
+}
+
+/// Fills `buffer` from `offset` on, as far as the file goes.
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn check_metadata(path: &Path, metadata: &Metadata) -> Result<bool, StoreError> {
+    match (metadata.is_file(), metadata.nlink()) {
+        (false, _) => Ok(false),
+        (true, 0 | 1) => Ok(true),
+        (true, _) => Err(StoreError::HardLinked { path: path.to_owned() }),
+    }
+}

@@ -1,0 +1,87 @@
+//! What recovery did, for the log.
+
+use std::fmt;
+
+/// Most problems that are kept in words; a number stands for the others.
+const PROBLEMS_MAX: usize = 20;
+
+/// What recovery did: at the start, or when a mailbox was locked whose last holder had died.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Deliveries that were complete in every mailbox, and stay.
+    pub deliveries_kept: usize,
+    /// Deliveries that were not complete, and were cut off again everywhere.
+    pub deliveries_undone: usize,
+    /// Removals that had been decided, and were finished.
+    pub updates_finished: usize,
+    /// Temporary files of dead processes that were removed.
+    pub files_removed: usize,
+    problems: Vec<String>,
+    problems_unsaid: usize,
+}
+
+impl Recovery {
+    /// Whether there was nothing to do.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What a person should look at, in words that name the files. Empty after every ordinary crash.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    pub(crate) fn problem(&mut self, problem: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        } else {
+            self.problems_unsaid += 1;
+        }
+    }
+}
+
+/// One line, without line end.
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.deliveries_kept, "complete delivery kept", "complete deliveries kept"),
+            (self.deliveries_undone, "torn delivery undone", "torn deliveries undone"),
+            (self.updates_finished, "removal finished", "removals finished"),
+            (self.files_removed, "leftover file removed", "leftover files removed"),
+        ];
+        let mut parts: Vec<String> = counts
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
+            .collect();
+        parts.extend(self.problems.iter().cloned());
+        if self.problems_unsaid > 0 {
+            parts.push(format!("and {} more problems", self.problems_unsaid));
+        }
+        if parts.is_empty() {
+            return f.write_str("nothing to recover");
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_in_one_line_what_it_did() {
+        let mut recovery = Recovery::default();
+        assert!(recovery.is_nothing());
+        assert_eq!(recovery.to_string(), "nothing to recover");
+        recovery.deliveries_undone = 1;
+        recovery.files_removed = 2;
+        (0..PROBLEMS_MAX + 3).for_each(|n| recovery.problem(format!("p{n}")));
+        assert!(!recovery.is_nothing());
+        let line = recovery.to_string();
+        assert!(line.starts_with("1 torn delivery undone; 2 leftover files removed; p0; p1"), "{line}");
+        assert!(line.ends_with("p19; and 3 more problems"), "{line}");
+    }
+}

@@ -1,0 +1,304 @@
+//! The redo record of a removal: what remains of a mailbox behind the first gap, on its own, until the mailbox itself
+//! is right.
+//!
+//! Its name is the decision: once `user.update` is durable, the removal happens, by whoever locks the mailbox next. The
+//! cases are in `docs/durability.md` under "Removal at QUIT".
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::StoreError;
+use crate::append::inode_and_size;
+use crate::files::not_found;
+use crate::locks::Locked;
+use crate::place::{Place, read_at};
+
+/// First line of a record.
+const TITLE: &str = "pillarbox update 1";
+/// Longest header of a record; six short lines.
+const HEADER_MAX_OCTETS: usize = 512;
+/// Octets of a hash in hexadecimal digits.
+const HASH_OCTETS: u64 = 16;
+/// How much is copied at once; little in tests, so that few octets take several steps.
+const COPY_OCTETS: usize = if cfg!(test) { 1024 } else { 256 * 1024 };
+
+/// A part of a file that is to be copied.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) path: &'a Path,
+    pub(crate) range: Range<u64>,
+}
+
+/// A record that is durable.
+#[derive(Debug)]
+pub(crate) struct Record {
+    header: Header,
+    path: PathBuf,
+    file: File,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Header {
+    /// Which file it is about.
+    inode: u64,
+    /// Its size when the record was written.
+    size: u64,
+    /// Where the tail is to go.
+    gap: u64,
+    /// Octets of the tail.
+    tail: u64,
+    /// Hash of what stood from gap + tail to size. Copying does not touch it, cutting the file removes it.
+    rest: u64,
+    /// Octets of the header itself: where the tail begins in the record.
+    octets: u64,
+}
+
+/// What became of a record that a dead process had left.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Redone {
+    /// There was none.
+    Nothing,
+    Finished,
+    /// It does not fit the mailbox. It was put aside; mail is in it.
+    PutAside(PathBuf),
+}
+
+/// Decides a removal: `tail` is to follow at `gap`, in a mailbox that has `size` octets now. When this is `Ok`, the
+/// decision is durable.
+///
+/// # Errors
+/// Nothing is decided. If the folder could not be flushed and the record cannot be removed again, it stays, and the
+/// removal will happen.
+pub(crate) fn decide(
+    place: &Place,
+    mailbox: &mut Locked,
+    inode: u64,
+    size: u64,
+    gap: u64,
+    tail: &[Source<'_>],
+) -> Result<Record, StoreError> {
+    let record = write(place, mailbox, inode, size, gap, tail)?;
+    if let Err(error) = place.files.sync_dir(&place.side) {
+        if place.files.remove(&record.path).is_err() {
+            mailbox.leave_dotlock();
+        }
+        return Err(error);
+    }
+    Ok(record)
+}
+
+/// Does what the record says, and removes it. May be done again from its beginning at any time.
+///
+/// # Errors
+/// The record and the dotlock stay for the next one to lock the mailbox.
+pub(crate) fn finish(place: &Place, mailbox: &mut Locked, record: &Record) -> Result<(), StoreError> {
+    let Record { header, path, file } = record;
+    let finish = || {
+        let files = &place.files;
+        let tail = Source { file, path, range: header.octets..header.octets + header.tail };
+        copy(&tail, |block, done| files.write_all_at(&mailbox.file, &mailbox.path, block, header.gap + done))?;
+        // The tail must be in place for good before the old rest, which says that it may not be, is cut off.
+        files.sync_all(&mailbox.file, &mailbox.path)?;
+        files.set_len(&mailbox.file, &mailbox.path, header.gap + header.tail)?;
+        close(place, mailbox, path)
+    };
+    finish().inspect_err(|_| mailbox.leave_dotlock())
+}
+
+/// Finishes the removal that a dead process had begun in this mailbox, if there is one.
+///
+/// # Errors
+/// The record stays.
+pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreError> {
+    let path = place.update(&mailbox.name);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Redone::Nothing),
+        Err(source) => return Err(StoreError::io(&path, source)),
+    };
+    let (inode, size) = inode_and_size(mailbox)?;
+    let Some((header, tail_hash)) = read(&file, &path)?.filter(|(header, _)| header.inode == inode) else {
+        return put_aside(place, &mailbox.name);
+    };
+    let end = header.gap + header.tail;
+    if size >= header.size && hash(&mailbox.file, &mailbox.path, end..header.size)? == header.rest {
+        let record = if size > header.size {
+            // What another program has added is to move down with the tail. Only a record that has it can be redone.
+            let tail = Source { file: &file, path: &path, range: header.octets..header.octets + header.tail };
+            let mailbox_file = Arc::clone(&mailbox.file);
+            let mailbox_path = mailbox.path.clone();
+            let added = Source { file: &mailbox_file, path: &mailbox_path, range: header.size..size };
+            let record = write(place, mailbox, inode, size, header.gap, &[tail, added])?;
+            place.files.sync_dir(&place.side)?;
+            record
+        } else {
+            Record { header, path, file }
+        };
+        finish(place, mailbox, &record)?;
+        return Ok(Redone::Finished);
+    }
+    if size >= end && hash(&mailbox.file, &mailbox.path, header.gap..end)? == tail_hash {
+        close(place, mailbox, &path)?;
+        return Ok(Redone::Finished);
+    }
+    put_aside(place, &mailbox.name)
+}
+
+/// Gives the record of a mailbox a name under which nobody redoes it.
+pub(crate) fn put_aside(place: &Place, name: &str) -> Result<Redone, StoreError> {
+    let path = place.update(name);
+    for number in 1_u64.. {
+        let aside = place.side.join(format!("{name}.update.orphan-{number}"));
+        if aside.symlink_metadata().is_err() {
+            place.files.rename(&path, &aside)?;
+            place.files.sync_dir(&place.side)?;
+            return Ok(Redone::PutAside(aside));
+        }
+    }
+    Ok(Redone::Nothing)
+}
+
+/// The mailbox is right: makes that durable and removes the record.
+fn close(place: &Place, mailbox: &Locked, path: &Path) -> Result<(), StoreError> {
+    place.files.sync_all(&mailbox.file, &mailbox.path)?;
+    place.files.remove(path)?;
+    place.files.sync_dir(&place.side)
+}
+
+/// Writes the record, which replaces an older one. Its content is durable, its name is not yet.
+fn write(
+    place: &Place,
+    mailbox: &Locked,
+    inode: u64,
+    size: u64,
+    gap: u64,
+    tail: &[Source<'_>],
+) -> Result<Record, StoreError> {
+    let octets: u64 = tail.iter().map(|source| source.range.end - source.range.start).sum();
+    let rest = hash(&mailbox.file, &mailbox.path, gap + octets..size)?;
+    let header = Header { inode, size, gap, tail: octets, rest, octets: 0 };
+    let (tmp, path) = (place.update_tmp(&mailbox.name), place.update(&mailbox.name));
+    remove_if_there(place, &tmp)?;
+    let file = place.files.create_new(&tmp)?;
+    let written = write_content(place, &file, &tmp, header, tail).and_then(|header| {
+        place.files.sync_all(&file, &tmp)?;
+        place.files.rename(&tmp, &path)?;
+        Ok(header)
+    });
+    let header = written.inspect_err(|_| {
+        // If this fails the next record replaces it.
+        let _ = place.files.remove(&tmp);
+    })?;
+    Ok(Record { header, path, file })
+}
+
+fn write_content(
+    place: &Place,
+    file: &File,
+    path: &Path,
+    mut header: Header,
+    tail: &[Source<'_>],
+) -> Result<Header, StoreError> {
+    let text = header.show();
+    place.files.write_all_at(file, path, text.as_bytes(), 0)?;
+    header.octets = text.len() as u64;
+    let mut at = header.octets;
+    let mut hash = Xxh3::new();
+    for source in tail {
+        let begin = at;
+        copy(source, |block, done| {
+            hash.update(block);
+            at = begin + done + block.len() as u64;
+            place.files.write_all_at(file, path, block, begin + done)
+        })?;
+    }
+    place.files.write_all_at(file, path, format!("{:016x}", hash.digest()).as_bytes(), at)?;
+    Ok(header)
+}
+
+/// Reads a record: its header and the hash of its tail. `None` if it is not complete, or not what was written.
+fn read(file: &File, path: &Path) -> Result<Option<(Header, u64)>, StoreError> {
+    let failed = |source| StoreError::io(path, source);
+    let mut begin = vec![0; HEADER_MAX_OCTETS];
+    let filled = read_at(file, &mut begin, 0).map_err(failed)?;
+    let Some(header) = Header::parse(&begin[..filled]) else { return Ok(None) };
+    let end = header.octets + header.tail;
+    if file.metadata().map_err(failed)?.len() != end + HASH_OCTETS {
+        return Ok(None);
+    }
+    let tail = hash(file, path, header.octets..end)?;
+    let mut said = [0; HASH_OCTETS as usize];
+    read_at(file, &mut said, end).map_err(failed)?;
+    Ok((said == *format!("{tail:016x}").as_bytes()).then_some((header, tail)))
+}
+
+impl Header {
+    fn show(&self) -> String {
+        let Self { inode, size, gap, tail, rest, .. } = self;
+        format!("{TITLE}\ninode {inode}\nsize {size}\ngap {gap}\ntail {tail}\nrest {rest:016x}\n\n")
+    }
+
+    fn parse(record: &[u8]) -> Option<Self> {
+        let end = memchr::memmem::find(record, b"\n\n")? + 2;
+        let text = std::str::from_utf8(&record[..end]).ok()?;
+        let mut lines = text.lines();
+        if lines.next()? != TITLE {
+            return None;
+        }
+        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let header = Self {
+            inode: field("inode")?.parse().ok()?,
+            size: field("size")?.parse().ok()?,
+            gap: field("gap")?.parse().ok()?,
+            tail: field("tail")?.parse().ok()?,
+            rest: u64::from_str_radix(field("rest")?, 16).ok()?,
+            octets: end as u64,
+        };
+        let fits = header.gap.checked_add(header.tail).is_some_and(|end| end <= header.size);
+        (fits && header.size < i64::MAX as u64).then_some(header)
+    }
+}
+
+fn hash(file: &File, path: &Path, range: Range<u64>) -> Result<u64, StoreError> {
+    let mut hash = Xxh3::new();
+    copy(&Source { file, path, range }, |block, _| {
+        hash.update(block);
+        Ok(())
+    })?;
+    Ok(hash.digest())
+}
+
+/// Gives the octets of `source` to `take`, in blocks, each with its offset from the beginning of the range.
+fn copy(source: &Source<'_>, mut take: impl FnMut(&[u8], u64) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let octets = source.range.end - source.range.start;
+    let mut block = vec![0; usize::try_from(octets).map_or(COPY_OCTETS, |octets| octets.min(COPY_OCTETS))];
+    let mut done = 0;
+    while done < octets {
+        let want = usize::try_from(octets - done).map_or(block.len(), |rest| rest.min(block.len()));
+        let read = read_at(source.file, &mut block[..want], source.range.start + done)
+            .map_err(|error| StoreError::io(source.path, error))?;
+        if read < want {
+            let error = io::Error::new(io::ErrorKind::UnexpectedEof, "shorter than a moment ago");
+            return Err(StoreError::io(source.path, error));
+        }
+        take(&block[..want], done)?;
+        done += want as u64;
+    }
+    Ok(())
+}
+
+fn remove_if_there(place: &Place, path: &Path) -> Result<(), StoreError> {
+    match path.symlink_metadata() {
+        Ok(_) => match place.files.remove(path) {
+            Err(error) if !not_found(&error) => Err(error),
+            _ => Ok(()),
+        },
+        Err(_) => Ok(()),
+    }
+}

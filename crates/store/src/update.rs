@@ -1,0 +1,101 @@
+//! The UPDATE state: removes messages from a mailbox in place, all or nothing (C-P7).
+//!
+//! The mailbox keeps its inode, because other programs open it first and wait for its lock then. The states on disk are
+//! in `docs/durability.md` under "Removal at QUIT".
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::StoreError;
+use crate::append::inode_and_size;
+use crate::locks::Locked;
+use crate::place::{Place, read_at};
+use crate::redo::{self, Source};
+use crate::scan::{Entry, Identity, scan};
+
+/// Removes those entries of `listed` whose indices are in `delete`. What has come since stays.
+///
+/// # Errors
+/// [`StoreError::Changed`] when one of them is no longer there. On an error before the commit point nothing is removed;
+/// on one behind it the next one to lock the mailbox finishes.
+pub(crate) fn remove(
+    place: &Place,
+    mailbox: &mut Locked,
+    listed: &[Entry],
+    delete: &[usize],
+) -> Result<(), StoreError> {
+    let current = list(mailbox)?;
+    let Some(doomed) = find(listed, delete, &current) else {
+        return Err(StoreError::Changed { path: mailbox.path.clone() });
+    };
+    let Some(first) = doomed.iter().position(|doomed| *doomed) else { return Ok(()) };
+    let gap = current[first].start;
+    let (inode, size) = inode_and_size(mailbox)?;
+    if current.last().is_none_or(|last| last.next != size) {
+        // Somebody who takes no locks is writing at this moment.
+        return Err(StoreError::Changed { path: mailbox.path.clone() });
+    }
+    let kept = kept_ranges(&current[first..], &doomed[first..]);
+    if kept.is_empty() {
+        place.files.set_len(&mailbox.file, &mailbox.path, gap)?;
+        return place.files.sync_all(&mailbox.file, &mailbox.path);
+    }
+    let (file, path) = (Arc::clone(&mailbox.file), mailbox.path.clone());
+    let sources: Vec<Source<'_>> = kept.into_iter().map(|range| Source { file: &file, path: &path, range }).collect();
+    let record = redo::decide(place, mailbox, inode, size, gap, &sources)?;
+    redo::finish(place, mailbox, &record)
+}
+
+/// Lists the entries of a mailbox. Reads the whole of it.
+pub(crate) fn list(mailbox: &Locked) -> Result<Vec<Entry>, StoreError> {
+    scan(|buffer, offset| read_at(&mailbox.file, buffer, offset))
+        .map_err(|source| StoreError::io(&mailbox.path, source))
+}
+
+/// Which of `current` are to go: for each to be deleted, one that is the same. Entries that are the same are
+/// interchangeable; but if there are fewer of them than were listed, nobody can say which one has gone already.
+fn find(listed: &[Entry], delete: &[usize], current: &[Entry]) -> Option<Vec<bool>> {
+    #[derive(Default)]
+    struct Same {
+        listed: usize,
+        delete: usize,
+        current: usize,
+    }
+    let mut sames: HashMap<Identity, Same> = HashMap::new();
+    let mut chosen = vec![false; listed.len()];
+    for &index in delete {
+        *chosen.get_mut(index)? = true;
+    }
+    for (entry, chosen) in listed.iter().zip(chosen) {
+        let same = sames.entry(entry.identity).or_default();
+        same.listed += 1;
+        same.delete += usize::from(chosen);
+    }
+    for entry in current {
+        if let Some(same) = sames.get_mut(&entry.identity) {
+            same.current += 1;
+        }
+    }
+    if sames.values().any(|same| same.delete > 0 && same.current < same.listed) {
+        return None;
+    }
+    let mut take = |entry: &Entry| {
+        let Some(same) = sames.get_mut(&entry.identity).filter(|same| same.delete > 0) else { return false };
+        same.delete -= 1;
+        true
+    };
+    Some(current.iter().map(&mut take).collect())
+}
+
+/// What of the file stays, neighbours joined.
+fn kept_ranges(entries: &[Entry], doomed: &[bool]) -> Vec<Range<u64>> {
+    let mut kept: Vec<Range<u64>> = Vec::new();
+    for (entry, _) in entries.iter().zip(doomed).filter(|(_, doomed)| !**doomed) {
+        match kept.last_mut() {
+            Some(range) if range.end == entry.start => range.end = entry.next,
+            _ => kept.push(entry.start..entry.next),
+        }
+    }
+    kept
+}
