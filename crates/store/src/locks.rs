@@ -25,6 +25,9 @@ use crate::dotlock::Dotlock;
 use crate::place::Place;
 use crate::{StoreError, recover};
 
+/// Nobody waits longer than this; longer times might not fit into an [`Instant`].
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Between two tries there are at least this many milliseconds, and at most as many as the second.
 const RETRY_MS: (u64, u64) = (10, 100);
 
@@ -99,7 +102,7 @@ pub(crate) async fn with_mailboxes<T: Send + 'static>(
     timeout: Duration,
     mut job: impl FnOnce(&mut [Locked]) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
     let mut turns = Vec::new();
     loop {
         for name in &names[turns.len()..] {
@@ -209,7 +212,7 @@ fn turn_mutex(place: &Place, name: &str) -> Arc<tokio::sync::Mutex<()>> {
 /// The lock of a POP3 session; goes when dropped, and when the process ends.
 #[derive(Debug)]
 pub(crate) struct Session {
-    _file: File,
+    file: File,
 }
 
 impl Session {
@@ -221,11 +224,14 @@ impl Session {
         let path = place.session(name);
         // The file is never removed: a lock on a file without a name would keep nobody out.
         let file = place.files.open_or_create(&path)?;
-        if try_lock(&file, &path)? {
-            Ok(Self { _file: file })
-        } else {
-            Err(StoreError::InUse { name: name.to_owned() })
-        }
+        if try_lock(&file, &path)? { Ok(Self { file }) } else { Err(StoreError::InUse { name: name.to_owned() }) }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a child that has not called `exec` yet has it as well.
+        let _ = set_lock(&self.file, libc::F_UNLCK);
     }
 }
 
@@ -252,4 +258,33 @@ fn jitter() -> Duration {
     // Every `RandomState` has other keys.
     let random = RandomState::new().build_hasher().finish();
     Duration::from_millis(min + random % (max - min + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// holds C-C1
+    #[test]
+    fn the_table_of_turns_does_not_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::open(dir.path()).unwrap();
+        let kept = Turn::try_take(&place, "kept").unwrap();
+        for number in 0..10_000 {
+            let name = format!("user{number}");
+            let turn = Turn::try_take(&place, &name).unwrap();
+            assert!(Turn::try_take(&place, &name).is_none(), "one at a time");
+            drop(turn);
+        }
+        assert!(Turn::try_take(&place, "kept").is_none(), "what is in use is not pruned");
+        drop(kept);
+        assert!(TURNS.lock().unwrap().mutexes.len() < 1000);
+    }
+
+    #[test]
+    fn jitter_stays_within_its_bounds() {
+        let waits: Vec<u64> = (0..1000).map(|_| u64::try_from(jitter().as_millis()).unwrap()).collect();
+        assert!(waits.iter().all(|wait| (RETRY_MS.0..=RETRY_MS.1).contains(wait)));
+        assert!(waits.iter().any(|wait| *wait != waits[0]));
+    }
 }

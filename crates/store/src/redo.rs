@@ -210,15 +210,23 @@ fn write_content(
     header.octets = text.len() as u64;
     let mut at = header.octets;
     let mut hash = Xxh3::new();
+    // A tail may consist of very many small parts; they are written together.
+    let mut pending = Vec::new();
+    let mut write = |pending: &mut Vec<u8>| {
+        place.files.write_all_at(file, path, pending, at)?;
+        at += pending.len() as u64;
+        pending.clear();
+        Ok(())
+    };
     for source in tail {
-        let begin = at;
-        copy(source, |block, done| {
+        copy(source, |block, _| {
             hash.update(block);
-            at = begin + done + block.len() as u64;
-            place.files.write_all_at(file, path, block, begin + done)
+            pending.extend_from_slice(block);
+            if pending.len() >= COPY_OCTETS { write(&mut pending) } else { Ok(()) }
         })?;
     }
-    place.files.write_all_at(file, path, format!("{:016x}", hash.digest()).as_bytes(), at)?;
+    pending.extend_from_slice(format!("{:016x}", hash.digest()).as_bytes());
+    write(&mut pending)?;
     Ok(header)
 }
 

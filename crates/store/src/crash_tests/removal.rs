@@ -1,0 +1,208 @@
+//! Removals: all that was named is gone, or nothing (C-P7).
+
+use std::fs;
+
+use nix::libc::{EIO, ENOSPC};
+
+use super::{Case, FROM, has_entry};
+use crate::files::tests::Fault;
+
+fn message(number: usize) -> String {
+    // The second is large, so that what is moved takes several writes.
+    format!("{FROM}message {number}\r\n{}\n", "x\r\n".repeat(if number == 1 { 400 } else { 10 * number }))
+}
+
+fn messages(numbers: impl IntoIterator<Item = usize>) -> String {
+    numbers.into_iter().map(message).collect()
+}
+
+fn one_mailbox() -> Case {
+    Case::new(&[("alice", &messages(0..5))])
+}
+
+/// holds C-P7
+#[test]
+fn a_removal_with_any_operation_failing() {
+    for (delete, after) in
+        [(&[0, 2][..], messages([1, 3, 4])), (&[3, 4], messages([0, 1, 2])), (&[1], messages([0, 2, 3, 4]))]
+    {
+        for errno in [ENOSPC, EIO] {
+            let mut number = 0;
+            loop {
+                let case = one_mailbox();
+                let before = case.content("alice");
+                let files = &case.store.place.files;
+                let result = case.remove("alice", delete, || files.inject(Fault::Fail(number, errno)));
+                let failed = files.done() > number;
+                files.inject(Fault::None);
+                // Behind the commit point the next one to lock the mailbox finishes.
+                case.remove("alice", &[], || ()).unwrap();
+                let content = case.content("alice");
+                match result {
+                    Ok(()) => assert!(content == after, "operation {number}"),
+                    Err(_) => assert!(content == before || content == after, "operation {number}"),
+                }
+                case.assert_tidy();
+                if !failed {
+                    break;
+                }
+                number += 1;
+            }
+        }
+    }
+}
+
+/// Deletes two of five; the start of the session is no part of what may fail.
+fn remove_two(case: &Case, number: usize) -> (bool, bool) {
+    let files = &case.store.place.files;
+    let acknowledged = case.remove("alice", &[0, 2], || files.inject(Fault::Die(number))).is_ok();
+    let died = files.done() > number;
+    files.inject(Fault::None);
+    (acknowledged, died)
+}
+
+/// holds C-P7
+#[test]
+fn a_removal_that_dies_anywhere_happened_or_not() {
+    let (before, after) = (messages(0..5), messages([1, 3, 4]));
+    let mut seen = [false; 2];
+    for number in 0.. {
+        let case = one_mailbox();
+        let (acknowledged, died) = remove_two(&case, number);
+        case.recover(Fault::None);
+        let content = case.content("alice");
+        assert!(content == after || content == before && !acknowledged, "operation {number}");
+        seen[usize::from(content == after)] = true;
+        assert!(case.recover(Fault::None).0.is_nothing());
+        case.assert_tidy();
+        if !died {
+            assert!(number > 12, "all operations are counted");
+            break;
+        }
+    }
+    assert_eq!(seen, [true; 2]);
+}
+
+/// holds C-P7 C-S9
+#[test]
+fn a_removal_that_died_is_finished_by_the_next_delivery() {
+    let (before, after) = (messages(0..5), messages([1, 3, 4]));
+    for number in 0.. {
+        let case = one_mailbox();
+        let (acknowledged, died) = remove_two(&case, number);
+        case.deliver(&["alice"], "next\r\n").unwrap();
+        let content = case.content("alice");
+        let removed = content.starts_with(&after);
+        assert!(removed || !acknowledged, "operation {number}");
+        assert!(has_entry(&content, if removed { &after } else { &before }, "next\r\n"), "operation {number}");
+        if !died {
+            break;
+        }
+    }
+}
+
+/// holds C-P7
+#[test]
+fn recovery_of_a_removal_may_die_anywhere_while_others_append() {
+    let (before, after) = (messages(0..5), messages([1, 3, 4]));
+    // Nothing; less than what was removed; more than the whole mailbox.
+    for added in [String::new(), messages([7]), messages([8, 1, 1, 9])] {
+        let mut deepest = 0;
+        for second in 0.. {
+            let mut second_died = false;
+            for number in 0.. {
+                let case = one_mailbox();
+                let (_, died) = remove_two(&case, number);
+                case.append("alice", &added);
+                let (_, done) = case.recover(Fault::Die(second));
+                second_died |= done > second;
+                case.append("alice", &added);
+                case.recover(Fault::None);
+                let content = case.content("alice");
+                let expected = [&before, &after].map(|mailbox| format!("{mailbox}{added}{added}"));
+                assert!(expected.contains(&content), "operation {number}, then {second}, adding {}", added.len());
+                case.assert_tidy();
+                if !died {
+                    break;
+                }
+            }
+            if !second_died {
+                break;
+            }
+            deepest = second;
+        }
+        assert!(deepest > 8, "all operations of recovery are counted");
+    }
+}
+
+/// holds C-P7 C-P8
+#[test]
+fn a_record_that_fits_no_mailbox_is_put_aside() {
+    // The mailbox is another file; is gone; was rewritten.
+    let replace = |case: &Case| {
+        fs::write(case.dir.path().join("new"), "").unwrap();
+        fs::rename(case.dir.path().join("new"), case.dir.path().join("alice.mbox")).unwrap();
+    };
+    let delete = |case: &Case| fs::remove_file(case.dir.path().join("alice.mbox")).unwrap();
+    let rewrite = |case: &Case| fs::write(case.dir.path().join("alice.mbox"), messages([4])).unwrap();
+    let changes: [&dyn Fn(&Case); 3] = [&replace, &delete, &rewrite];
+    for change in changes {
+        let mut put_aside = 0;
+        for number in 0.. {
+            let case = one_mailbox();
+            let (_, died) = remove_two(&case, number);
+            change(&case);
+            let mailbox = fs::read(case.dir.path().join("alice.mbox")).ok();
+            let (recovery, _) = case.recover(Fault::None);
+            assert_eq!(fs::read(case.dir.path().join("alice.mbox")).ok(), mailbox, "left alone");
+            let aside = case.dir.path().join(".pillarbox/alice.update.orphan-1");
+            if aside.exists() {
+                put_aside += 1;
+                assert!(fs::read_to_string(&aside).unwrap().contains(&messages([3, 4])), "its mail is kept");
+                assert!(recovery.problems()[0].contains("alice.update.orphan-1"), "{recovery}");
+            }
+            assert!(case.recover(Fault::None).0.is_nothing());
+            if !died {
+                break;
+            }
+        }
+        assert!(put_aside > 3);
+    }
+}
+
+/// holds C-P7
+#[test]
+fn a_broken_record_is_put_aside() {
+    for cut in [0, 10, 60, 130, 1000] {
+        let case = one_mailbox();
+        let record = case.dir.path().join(".pillarbox/alice.update");
+        // The first operation behind the renaming and the flush of the folder.
+        let number = (0..).find(|number| {
+            let case = one_mailbox();
+            remove_two(&case, *number);
+            case.dir.path().join(".pillarbox/alice.update").exists()
+        });
+        remove_two(&case, number.unwrap());
+        let content = fs::read(&record).unwrap();
+        fs::write(&record, &content[..cut]).unwrap();
+        let (recovery, _) = case.recover(Fault::None);
+        assert_eq!(case.content("alice"), messages(0..5));
+        assert_eq!(recovery.problems().len(), 1, "{recovery}");
+    }
+}
+
+/// Work is counted, not timed.
+///
+/// holds C-P7
+#[test]
+fn a_removal_costs_what_is_moved() {
+    let entry = format!("{FROM}x\n\n");
+    let case = Case::new(&[("alice", &entry.repeat(10_000))]);
+    let delete: Vec<usize> = (0..10_000).step_by(2).collect();
+    let files = &case.store.place.files;
+    case.remove("alice", &delete, || files.inject(Fault::None)).unwrap();
+    assert_eq!(case.content("alice"), entry.repeat(5_000));
+    // Tests copy a kilobyte at a time; each goes into the record and out of it.
+    let moved = entry.len() * 5_000 / 1024 + 1;
+    assert!(files.done() < 2 * moved + 20, "{} operations", files.done());
+}
