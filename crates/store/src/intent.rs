@@ -5,11 +5,12 @@
 //! only: after a power cut a file system may bring back an intent that had been removed, and cutting by it could cut
 //! newer mail.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::StoreError;
 use crate::locks::try_lock;
@@ -25,6 +26,7 @@ const END: &str = "end";
 pub(crate) struct Intent {
     path: PathBuf,
     _locked: File,
+    _live: Live,
 }
 
 /// What is to become of one mailbox.
@@ -53,13 +55,14 @@ impl Intent {
     pub(crate) fn create(place: &Place, targets: &[Target]) -> Result<Self, StoreError> {
         let written = place.unique(&place.appends, "new-");
         let path = place.unique(&place.appends, "");
+        let live = Live::new(&path);
         let file = place.files.create_new(&written)?;
         // Nobody else can have a lock on it yet.
         let announced = try_lock(&file, &written)
             .and_then(|_| place.files.write_all_at(&file, &written, show(targets).as_bytes(), 0))
             .and_then(|()| place.files.rename(&written, &path));
         match announced {
-            Ok(()) => Ok(Self { path, _locked: file }),
+            Ok(()) => Ok(Self { path, _locked: file, _live: live }),
             Err(error) => {
                 // If this fails the next start removes it.
                 let _ = place.files.remove(&written);
@@ -71,6 +74,31 @@ impl Intent {
     /// The delivery is over.
     pub(crate) fn remove(self, place: &Place) -> Result<(), StoreError> {
         place.files.remove(&self.path)
+    }
+}
+
+/// Whether this is an intent of a delivery that is under way in this process. Such deliveries are many, and whoever has
+/// the turn of a mailbox knows that none of them is about it, without reading them all.
+pub(crate) fn is_live(path: &Path) -> bool {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
+}
+
+static LIVE: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+
+/// An entry of [`LIVE`].
+#[derive(Debug)]
+struct Live(PathBuf);
+
+impl Live {
+    fn new(path: &Path) -> Self {
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
     }
 }
 

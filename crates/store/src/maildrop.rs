@@ -196,7 +196,8 @@ impl Passage {
     fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         let (Some(identifier), Some(unquoter)) = (&mut self.identifier, &mut self.unquoter) else { return Ok(None) };
         let path: &Path = &self.mailbox.path;
-        let mut block = vec![0; CHUNK_OCTETS];
+        let left = usize::try_from(self.entry.end - self.at).unwrap_or(CHUNK_OCTETS);
+        let mut block = vec![0; left.min(CHUNK_OCTETS)];
         while self.at < self.entry.end {
             // The `From ` line goes through the hash alone, in front of the text.
             let end = if self.at < self.entry.text { self.entry.text } else { self.entry.end };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::append::{cut_back, inode_and_size};
 use crate::files::not_found;
 use crate::from_line::FROM;
-use crate::intent::{Found, Target};
+use crate::intent::{Found, Target, is_live};
 use crate::locks::{Locked, Turn};
 use crate::place::{Place, is_left_behind, read_at};
 use crate::redo::{self, Redone};
@@ -149,11 +149,12 @@ fn settle_intents(place: &Arc<Place>, locked: &[Locked]) -> Result<Option<String
     let ours = |target: &&Target| locked.iter().any(|mailbox| mailbox.name == target.name);
     let mut busy = None;
     for file in place.names_in(&place.appends)? {
+        let path = place.appends.join(&file);
         // Those that are still being written, and anything that is not ours.
-        if !file.starts_with(|first: char| first.is_ascii_digit()) {
+        if !file.starts_with(|first: char| first.is_ascii_digit()) || is_live(&path) {
             continue;
         }
-        let Some(intent) = Found::open(&place.appends.join(&file))? else { continue };
+        let Some(intent) = Found::open(&path)? else { continue };
         match (&intent.targets, &intent.lock) {
             (None, None) => {}
             (None, Some(_)) => {
