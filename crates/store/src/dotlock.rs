@@ -116,6 +116,9 @@ fn remove_if_stale(place: &Place, name: &str) -> Result<bool, StoreError> {
         let _ = place.files.link(&aside, &path);
     }
     place.files.remove(&aside)?;
+    if is_judged {
+        place.note(|notes| notes.files_removed += 1);
+    }
     Ok(is_judged)
 }
 

@@ -38,7 +38,8 @@ pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
     or_note(settle_intents(place, &[]).map(drop));
     for file in place.names_in(&place.dir)? {
         if let Some(name) = file.strip_suffix(".mbox.lock").filter(|name| is_mailbox_name(name)) {
-            or_note(remove_stale_dotlock(place, name));
+            // Locking removes a stale dotlock, for which programs of others would wait. What is had is given back.
+            or_note(lock_now(place, name).map(drop));
         }
     }
     Ok(())
@@ -79,15 +80,6 @@ fn remove(place: &Place, path: &Path) -> Result<(), StoreError> {
         Err(error) if not_found(&error) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Removes a dotlock if it is stale: programs of others would wait for it.
-fn remove_stale_dotlock(place: &Arc<Place>, name: &str) -> Result<(), StoreError> {
-    // Having the lock means that there was none, or a stale one. What is had is given back.
-    if lock_now(place, name)?.is_some_and(|locked| locked.is_some()) {
-        place.note(|notes| notes.files_removed += 1);
-    }
-    Ok(())
 }
 
 /// Removes a record that was never completed, unless somebody has the mailbox, who may be writing it.

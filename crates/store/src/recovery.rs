@@ -14,7 +14,7 @@ pub struct Recovery {
     pub deliveries_undone: usize,
     /// Removals that had been decided, and were finished.
     pub updates_finished: usize,
-    /// Temporary files of dead processes that were removed.
+    /// Dotlocks and temporary files of dead processes that were removed.
     pub files_removed: usize,
     problems: Vec<String>,
     problems_unsaid: usize,
