@@ -135,9 +135,9 @@ def no_mailbox(bench):
     with Smtp(smtp.port, timeout=10) as client:
         client.command("MAIL FROM:<a@localhost>")
         for user, code in (("link", "550"), ("folder", "550"), ("pipe", "550"), ("twin", "451"), ("anna", "451"),
-                           ("../secret", "55"), (".hidden", "550")):
+                           ("../secret", "5"), (".hidden", "5")):
             reply = client.command(f"RCPT TO:<{user}@localhost>")
-            expect(reply.startswith(code) or (user == "../secret" and reply[:1] == "5"), f"RCPT for {user}: {reply}")
+            expect(reply.startswith(code), f"RCPT for {user}: {reply}")
     for user in ("link", "folder", "pipe"):
         with Pop3(pop3.port, timeout=10) as session:
             session.command(f"USER {user}")
@@ -178,7 +178,7 @@ def no_room(bench):
         small = letters.letter("small", 500, bench.rng)
         client.send(small, "anna", "bert")
     after = path.read_bytes()
-    expect_equal(letters.entries(after)[60:], [small], "a message that fits")
+    expect_equal([letters.name_of(text) for text in letters.entries(after)[60:]], ["small"], "a message that fits")
     # A removal from the front needs a record of what stays behind it; one from the end, or of everything, none.
     _limit(pop3, 20_000)
     session = Pop3(pop3.port, "anna")

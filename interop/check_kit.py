@@ -70,7 +70,7 @@ def fetchmail_without_keep(bench):
     take.write_text(f'#!/bin/sh\nexec cat >"$(mktemp {got}/XXXXXXXX)"\n')
     take.chmod(0o700)
     settings = bench.folder / "fetchmailrc"
-    settings.write_text(f"poll server via 127.0.0.1 proto POP3 port {pop3.port} timeout 20 uidl\n"
+    settings.write_text(f"poll ours via 127.0.0.1 proto POP3 port {pop3.port} timeout 20 uidl\n"
                         f" user {USER} password {PASSWORD} sslproto '' mda {take}\n")
     settings.chmod(0o600)
     with Smtp(smtp.port) as client:
@@ -92,8 +92,9 @@ def _kit(bench, script, *options):
     """Runs a program of the kit against fresh servers; its steps."""
     bench.mailbox(USER)
     smtp, pop3 = bench.smtp(), bench.pop3()
-    argv = [sys.executable, str(bench.kit.resolve() / script), "--smtp-port", str(smtp.port), "--pop3-port", str(pop3.port),
-            "--mailbox-dir", str(bench.mail), "--workdir", str(bench.folder / "work"), *options]
+    argv = [sys.executable, str(bench.kit.resolve() / script),
+            "--smtp-port", str(smtp.port), "--pop3-port", str(pop3.port), "--mailbox-dir", str(bench.mail),
+            "--workdir", str(bench.folder / "work"), *options]
     # The kit may lie where nothing can be written.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     status, out, error = bench.run(argv, seconds=LIMIT_S - 20, env=environment, cwd=bench.folder)

@@ -136,6 +136,7 @@ def _quit(mutt):
     expect_equal(mutt.await_end(1), 0, "mutt's exit status")
 
 
-CHECKS = {"mutt.reads-and-deletes": (reads_and_deletes, 60), "mutt.pop3-deletes-meanwhile": (pop3_deletes_meanwhile, 90),
+CHECKS = {"mutt.reads-and-deletes": (reads_and_deletes, 60),
+          "mutt.pop3-deletes-meanwhile": (pop3_deletes_meanwhile, 90),
           "mutt.mail-arrives-meanwhile": (mail_arrives_meanwhile, 60),
           "mutt.writes-in-a-session": (mutt_writes_in_a_session, 60)}

@@ -6,7 +6,7 @@ import smtplib
 
 import letters
 import locked
-from bench import expect, expect_equal
+from bench import expect_equal
 from talk import PASSWORD, Pop3, Smtp, texts_of
 
 # What goes in; what must come out where it is not the same (C-S7: a bare LF becomes CR LF, a bare CR stays).
@@ -18,10 +18,12 @@ TEXTS = [
     (b".\r\n", None),
     (b"..\r\n.\r\n.From x\r\n. \r\n", None),
     (b"From x Mon Aug 22 23:00:00 2016\r\n", None),
-    (b"Subject: From lines\r\n\r\nFrom a\r\n>From b\r\n>>From c Mon Aug 22 23:00:00 2016\r\n>>>>>>From d\r\n > From e\r\n", None),
-    (b"\r\nFrom <a@localhost> Mon Aug 22 23:00:00 2016\r\n\r\nFrom <a@localhost> Mon Aug 22 23:00:00 2016\r\n\r\n", None),
+    (b"Subject: From lines\r\n\r\nFrom a\r\n>From b\r\n"
+     b">>From c Mon Aug 22 23:00:00 2016\r\n>>>>>>From d\r\n > From e\r\n", None),
+    (b"\r\nFrom <a@localhost> Mon Aug 22 23:00:00 2016\r\n\r\n" * 2 + b"\r\n", None),
     (b"a bare CR\rFrom x\rin\r\r\rthe text\r\r\n\r\r\n", None),
-    (b"a bare LF\nFrom x Mon Aug 22 23:00:00 2016\n.\n\n\n.\r\n\n", b"a bare LF\r\nFrom x Mon Aug 22 23:00:00 2016\r\n.\r\n\r\n\r\n.\r\n\r\n\r\n"),
+    (b"a bare LF\nFrom x Mon Aug 22 23:00:00 2016\n.\n\n\n.\r\n\n",
+     b"a bare LF\r\nFrom x Mon Aug 22 23:00:00 2016\r\n.\r\n\r\n\r\n.\r\n\r\n\r\n"),
     (b"\r.\r\n\n.\n\r\n", b"\r.\r\n\r\n.\r\n\r\n"),
     (b"no line end", b"no line end\r\n"),
     (bytes(octet for octet in range(256) if octet not in b"\r\n") + b"\r\n", None),

@@ -12,7 +12,8 @@ from bench import Failed, expect
 FROM_LINE = re.compile(rb"^From [^\n]*\d\d:\d\d:\d\d \d{4}\r?\n", re.M)
 
 _LINES = [b"", b".", b"..", b".hidden", b"From the start of a line", b"From x Mon Aug 22 23:00:00 2016", b"From ",
-          "Grüße, 世界".encode(), b"\xff\xfe\x80 octets of no character set", b"tab\there", b"trailing space ", b"a" * 998]
+          "Grüße, 世界".encode(),
+          b"\xff\xfe\x80 octets of no character set", b"tab\there", b"trailing space ", b"a" * 998]
 # Every letter is a piece of these lines: fast to make, and no two are likely to be equal.
 _POOL = [(_LINES[number // 3 % len(_LINES)] if number % 3 == 0 else b"line %d of all the letters" % number) + b"\r\n"
          for number in range(3000)]
@@ -71,7 +72,8 @@ def names_in(path):
 
 def entry(text, sender="<sender@localhost>", date="Mon Aug 22 23:00:00 2016"):
     """One entry as our server writes it: From line, text with quoted From lines, an empty line."""
-    return b"From %s %s\n" % (sender.encode(), date.encode()) + re.sub(rb"^(>*From )", rb">\1", text, flags=re.M) + b"\n"
+    quoted = re.sub(rb"^(>*From )", rb">\1", text, flags=re.M)
+    return b"From %s %s\n%s\n" % (sender.encode(), date.encode(), quoted)
 
 
 def uid(text):

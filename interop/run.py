@@ -7,6 +7,7 @@ Prints a line for each check and a closing line `N passed, N failed`. Exit statu
 
 import argparse
 import contextlib
+import itertools
 import pathlib
 import random
 import shutil
@@ -42,6 +43,7 @@ def main():
     parser.add_argument("--only", action="append", metavar="NAME", help="only checks whose name starts so (repeatable)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32),
                         help="repeats the random choices of a run (not its timing)")
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run each check N times")
     parser.add_argument("--list", action="store_true", help="print the checks and exit")
     options = parser.parse_args()
 
@@ -65,8 +67,10 @@ def _run(checks, options):
     print(f"seed {options.seed}", flush=True)
     top = pathlib.Path(tempfile.mkdtemp(prefix="pillarbox-interop-"))
     passed, failed = 0, 0
-    for name, (check, limit_s) in checks.items():
-        bench = Bench(options.bin.resolve(), top / name, random.Random(f"{options.seed} {name}"), options.kit)
+    for name, turn in itertools.product(checks, range(options.repeat)):
+        check, limit_s = checks[name]
+        bench = Bench(options.bin.resolve(), top / f"{name}-{turn}", random.Random(f"{options.seed} {name} {turn}"),
+                      options.kit)
         started = time.monotonic()
         try:
             note = _one(check, bench, limit_s)
@@ -109,7 +113,7 @@ def _words(fault):
     if isinstance(fault, Failed):
         return str(fault)
     where = traceback.extract_tb(fault.__traceback__)
-    ours = [f"{pathlib.Path(frame.filename).name}:{frame.lineno}" for frame in where if frame.filename.startswith(str(pathlib.Path(__file__).parent))]
+    ours = [f"{pathlib.Path(frame.filename).name}:{frame.lineno}" for frame in where if "interop" in frame.filename]
     return f"{type(fault).__name__}: {fault} (at {' < '.join(reversed(ours))})"
 
 

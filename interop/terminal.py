@@ -5,7 +5,6 @@ import os
 import pty
 import select
 import struct
-import subprocess
 import termios
 import time
 
@@ -51,7 +50,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while not done():
             if time.monotonic() > deadline:
-                raise Failed(f"{self.process.args[0]}: {why} within {seconds} s; the screen ends {self.screen[-600:]!r}")
+                raise Failed(f"{self.process.args[0]}: {why} within {seconds} s; screen: {self.screen[-600:]!r}")
             # A short wait: the end of the process shows only when it is asked for.
             if select.select([self._fd], [], [], 0.05)[0]:
                 try:

@@ -2,10 +2,12 @@
 
 Writers send numbered letters and end. Readers take messages away until their standard input is closed. What became of a
 letter is printed only when it is certain: `sent NAME MAILBOX` when it was acknowledged, `took NAME MAILBOX` when its
-removal was. `again WHY` counts what had to be tried once more, `bad WHY` is a fault.
+removal was; `maybe-sent` and `maybe-took` when a killed server leaves it open. `again WHY` counts what had to be tried
+once more, `bad WHY` is a fault.
 """
 
 import argparse
+import json
 import mailbox
 import pathlib
 import random
@@ -28,8 +30,14 @@ def say(*words):
     print(*words, flush=True)
 
 
+class Cut(Exception):
+    """The server went away between a request and its answer: only it knows whether the request was carried out."""
+
+
 class Writer:
     """Hands over `count` letters, each to one or two mailboxes, and tries again whatever was not acknowledged."""
+
+    can_copy = False
 
     def __init__(self, options, rng):
         self.options, self.rng = options, rng
@@ -39,9 +47,13 @@ class Writer:
             users = self.rng.sample(self.options.users, 2 if self.can_copy and self.rng.random() < 0.2 else 1)
             name = f"{self.options.name}.{number}"
             text = letter(name, self.rng.choice([300, 2000, 8000, 8000, 150_000]), self.rng)
-            self.hand_over(text, users)
+            try:
+                self.hand_over(text, users)
+                result = "sent"
+            except Cut:
+                result = "maybe-sent"
             for user in users:
-                say("sent", name, user)
+                say(result, name, user)
 
     def hand_over(self, text, users):
         deadline = time.monotonic() + TRIES_S
@@ -59,24 +71,31 @@ class SmtpWriter(Writer):
     smtp = None
 
     def try_once(self, text, users):
-        if self.smtp is None:
-            self.smtp = Smtp(self.options.smtp)
         try:
-            self.smtp.send(text, *users)
-        except Refused as refused:
-            if not str(refused).startswith(("451", "452")):
-                raise
-            return str(refused)
+            if self.smtp is None:
+                self.smtp = Smtp(self.options.port("smtp"))
+            self.smtp.envelope(users)
+        except OSError as gone:
+            self.smtp = None
+            return self.options.gone(gone)
+        try:
+            reply = self.smtp.data(text)
+        except OSError as gone:
+            self.smtp = None
+            self.options.gone(gone)
+            raise Cut from gone
+        if reply != "250 OK":
+            if not reply.startswith(("451", "452")):
+                raise Failed(reply)
+            return reply
         if self.rng.random() < 0.2:
-            self.smtp.quit()
+            self.smtp.close()
             self.smtp = None
         return None
 
 
 class MboxWriter(Writer):
     """Python's mailbox module."""
-
-    can_copy = False
 
     def try_once(self, text, users):
         try:
@@ -89,11 +108,10 @@ class MboxWriter(Writer):
 class ProcmailWriter(Writer):
     """One procmail process a letter, with its own dotlock and fcntl lock."""
 
-    can_copy = False
-
     def try_once(self, text, users):
-        done = subprocess.run(procmail.command(path_of(self.options, users[0]), self.options.procmailrc), input=text.replace(b"\r\n", b"\n"),
-                              capture_output=True, timeout=TRIES_S, check=False)
+        command = procmail.command(path_of(self.options, users[0]), self.options.procmailrc)
+        done = subprocess.run(command, input=text.replace(b"\r\n", b"\n"), capture_output=True, timeout=TRIES_S,
+                              check=False)
         return None if done.returncode == 0 else f"procmail: status {done.returncode} {done.stderr!r}"
 
 
@@ -106,10 +124,10 @@ class Reader:
     def run(self):
         while not select.select([sys.stdin], [], [], 0)[0]:
             user = self.rng.choice(self.options.users)
-            taken = self.take(user)
+            result, taken = self.take(user)
             for text in taken:
                 try:
-                    say("took", name_of(text), user)
+                    say(result, name_of(text), user)
                 except Failed as torn:
                     say("bad", user, torn)
             if not taken:
@@ -120,26 +138,28 @@ class Pop3Reader(Reader):
     """RETR and DELE of the first messages, QUIT: only what a +OK to QUIT covers counts as taken."""
 
     def take(self, user):
-        try:
-            pop3 = Pop3(self.options.pop3, user)
-        except Refused as refused:
-            say("again", refused)
-            return []
         taken = []
-        with pop3:
-            for number in list(pop3.list())[:BATCH]:
-                try:
-                    text = pop3.retr(number)
-                    pop3.dele(number)
-                    taken.append(text)
-                except Refused as refused:      # another program took it away meanwhile
-                    say("again", refused)
-            try:
-                pop3.quit()
-            except Refused as refused:
-                say("again", refused)
-                return []
-        return taken
+        try:
+            with Pop3(self.options.port("pop3"), user) as pop3:
+                for number in list(pop3.list())[:BATCH]:
+                    try:
+                        text = pop3.retr(number)
+                        pop3.dele(number)
+                        taken.append(text)
+                    except Refused as refused:      # another program took it away meanwhile
+                        say("again", refused)
+                return self.leave(pop3, taken)
+        except (Refused, OSError) as refused:
+            say("again", refused if isinstance(refused, Refused) else self.options.gone(refused))
+            return "took", []
+
+    def leave(self, pop3, taken):
+        try:
+            pop3.quit()
+        except OSError as gone:
+            say("again", self.options.gone(gone))
+            return "maybe-took", taken
+        return "took", taken
 
 
 class MboxReader(Reader):
@@ -147,10 +167,10 @@ class MboxReader(Reader):
 
     def take(self, user):
         try:
-            return locked.take(path_of(self.options, user), BATCH)
+            return "took", locked.take(path_of(self.options, user), BATCH)
         except mailbox.ExternalClashError as clash:
             say("again", clash)
-            return []
+            return "took", []
 
 
 ROLES = {"smtp": SmtpWriter, "mbox": MboxWriter, "procmail": ProcmailWriter,
@@ -161,18 +181,31 @@ def path_of(options, user):
     return options.mail / f"{user}.mbox"
 
 
+class Options(argparse.Namespace):
+    """The command line; and where the servers are now, which changes when they are killed and started again."""
+
+    def port(self, server):
+        return json.loads(self.ports.read_text())[server]
+
+    def gone(self, fault):
+        """A connection that broke: expected if the servers are killed, otherwise the end of this worker."""
+        if not self.kills or isinstance(fault, TimeoutError):
+            raise fault
+        return f"cut: {fault}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--name", required=True)
     parser.add_argument("--mail", type=pathlib.Path, required=True)
-    parser.add_argument("--smtp", type=int)
-    parser.add_argument("--pop3", type=int)
+    parser.add_argument("--ports", type=pathlib.Path, help="a file that says where the servers are")
+    parser.add_argument("--kills", action="store_true", help="the servers are killed now and then")
     parser.add_argument("--procmailrc")
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("users", nargs="+")
-    options = parser.parse_args()
+    options = parser.parse_args(namespace=Options())
     # The name goes into the seed: two writers must not send the same letters at the same moments.
     ROLES[options.role](options, random.Random(f"{options.seed} {options.name}")).run()
 
