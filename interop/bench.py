@@ -4,6 +4,7 @@ A check is a function that takes a `Bench`. It returns a line with its figures (
 the programs did not do what was asked.
 """
 
+import contextlib
 import os
 import pathlib
 import select
@@ -89,7 +90,7 @@ class Server:
         expect(ended is None, f"{self.name} ended in the middle of the check with status {ended}: {self.said()}")
         expect(self.process.returncode == 0,
                f"{self.name} ended with status {self.process.returncode} after SIGTERM: {self.said()}")
-        expect("panicked" not in self.said(), f"{self.name} panicked: {self.said()}")
+        expect(b"panicked" not in self.errors.read_bytes(), f"{self.name} panicked: see {self.errors}")
 
 
 class Bench:
@@ -123,14 +124,17 @@ class Bench:
 
     def run(self, argv, seconds=60, **options):
         """Runs a program to its end: (exit status, stdout, stderr)."""
-        options.setdefault("stdin", subprocess.DEVNULL)
-        if "input" in options:
-            del options["stdin"]
+        data = options.pop("input", None)
+        process = self.start(argv, stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
         try:
-            done = subprocess.run(argv, capture_output=True, timeout=seconds, check=False, **options)
+            out, error = process.communicate(data, seconds)
         except subprocess.TimeoutExpired:
+            process.terminate()         # first so: a program that has started others can end them
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=STOP_S)
             raise Failed(f"{' '.join(map(str, argv))} ran longer than {seconds} s") from None
-        return done.returncode, done.stdout, done.stderr
+        return process.returncode, out, error
 
     def smtp(self, *options):
         return self._serve("smtp", *options)

@@ -162,6 +162,22 @@ def half_a_message(bench):
     expect_equal(letters.entries(path.read_bytes())[1:], [b"whole\r\n"], "what was added")
 
 
+def half_a_line(bench):
+    """another program was killed in its append and left half a line: the next delivery is a message of its own"""
+    path, texts = _stored(bench, 2)
+    smtp, pop3 = bench.smtp(), bench.pop3()
+    with open(path, "ab") as file:
+        file.write(b"From procmail@localhost  Wed Nov 25 10:27:12 2026\nSubject: torn\n\nhalf a li")
+    texts += [b"Subject: torn\r\n\r\nhalf a li\r\n", letters.letter("next", 2000, bench.rng)]
+    with Smtp(smtp.port) as client:
+        client.send(texts[3], "anna")
+    found = texts_of(pop3.port, "anna")
+    expect_equal(found[:2] + found[3:], texts[:2] + texts[3:], "the whole messages")
+    expect_equal(found[2].rstrip(), texts[2].rstrip(), "the torn message")
+    with locked.locked(path) as box:
+        expect_equal(len(box), 4, "messages that Python's mailbox finds")
+
+
 def no_room(bench):
     """writing fails in the middle (file size limit): 451 or 452 and not an octet, in no mailbox; QUIT -ERR, all kept"""
     path, texts = _stored(bench, 60, 3000)
@@ -213,4 +229,5 @@ def _expect_own_text_or_error(session, number, text):
 
 CHECKS = {"foreign.appended": (appended, 30), "foreign.replaced": (replaced, 30), "foreign.truncated": (truncated, 30),
           "foreign.changed": (changed, 30), "foreign.removed": (removed, 60), "foreign.no-mailbox": (no_mailbox, 30),
-          "foreign.half-a-message": (half_a_message, 30), "foreign.no-room": (no_room, 60)}
+          "foreign.half-a-message": (half_a_message, 30), "foreign.half-a-line": (half_a_line, 30),
+          "foreign.no-room": (no_room, 60)}

@@ -158,8 +158,8 @@ def pop3_inside_quit(bench):
         bench.stop_servers()
         expect(not list(bench.mail.glob("*.lock")), f"{what}: a lock that nobody removed")
     expect(all(counts.values()), f"all kills came too early or too late: {counts}")
-    return (f"{POP3_KILLS} kills within {max(seconds) * 1000:.0f} ms: {counts['old']} times old, {counts['new']} times new,"
-            f" {unfinished} times by finishing a removal after the kill")
+    return (f"{POP3_KILLS} kills within {max(seconds) * 1000:.0f} ms: {counts['old']} times old, "
+            f"{counts['new']} times new, {unfinished} times a removal was finished after the kill")
 
 
 def _kill_while_starting(bench, program, kill):

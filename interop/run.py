@@ -65,6 +65,7 @@ def main():
 
 def _run(checks, options):
     print(f"seed {options.seed}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # ends what was started, as Ctrl+C does
     top = pathlib.Path(tempfile.mkdtemp(prefix="pillarbox-interop-"))
     passed, failed = 0, 0
     for name, turn in itertools.product(checks, range(options.repeat)):
