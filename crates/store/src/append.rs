@@ -5,6 +5,8 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::intent::{Intent, Target};
 use crate::locks::Locked;
 use crate::place::{Place, read_at};
@@ -21,18 +23,19 @@ const WRITE_OCTETS: usize = 256 * 1024;
 /// On any error every mailbox is as it was, or if that fails too, an intent and the dotlocks stay, and the next one to
 /// lock one of them cuts it back.
 pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], from_line: &str, text: &Text) -> Result<(), StoreError> {
-    let entry_octets = measure(from_line, text)?;
+    let (entry_octets, hash) = measure(from_line, text)?;
     let mut ends = Vec::with_capacity(mailboxes.len());
     let mut targets = Vec::with_capacity(mailboxes.len());
     for mailbox in &*mailboxes {
         let (inode, old) = inode_and_size(mailbox)?;
         let end = missing_end(last_octet(mailbox, old)?);
         let new = old + end.len() as u64 + entry_octets;
-        targets.push(Target { name: mailbox.name.clone(), inode, old, new });
+        targets.push(Target { name: mailbox.name.clone(), inode, old, new, octets: entry_octets, hash });
         ends.push(end);
     }
     let intent = Intent::create(place, &targets)?;
-    let written = write_all(place, mailboxes, &targets, &ends, from_line, text);
+    // As long as there is an intent, somebody may undo it. So what it says is not true before it is gone.
+    let written = write_all(place, mailboxes, &targets, &ends, from_line, text).and_then(|()| intent.remove(place));
     let mut undone = Ok(());
     if written.is_err() {
         for (mailbox, target) in mailboxes.iter().zip(&targets) {
@@ -40,11 +43,11 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], from_line: &str, 
             undone = undone.and(cut_back(place, mailbox, target.old));
         }
     }
-    if undone.is_ok() {
-        // If the intent cannot be removed, the next one to lock a mailbox finds its work done and removes it.
-        let _ = intent.remove(place);
-    } else {
+    if undone.is_err() {
         mailboxes.iter_mut().for_each(Locked::leave_dotlock);
+    } else if written.is_err() {
+        // If this fails, the next one to lock a mailbox finds nothing to undo and removes it.
+        let _ = intent.remove(place);
     }
     written
 }
@@ -64,16 +67,18 @@ pub(crate) fn inode_and_size(mailbox: &Locked) -> Result<(u64, u64), StoreError>
     Ok((metadata.ino(), metadata.len()))
 }
 
-/// Octets of an entry as it is stored.
-fn measure(from_line: &str, text: &Text) -> Result<u64, StoreError> {
-    let mut octets = from_line.len() as u64;
-    let mut out = Vec::new();
+/// Octets of an entry as it is stored, and their hash.
+fn measure(from_line: &str, text: &Text) -> Result<(u64, u64), StoreError> {
+    let mut octets = 0;
+    let mut hash = Xxh3::new();
+    let mut out = from_line.as_bytes().to_vec();
     stored(text, &mut out, |out| {
         octets += out.len() as u64;
+        hash.update(out);
         out.clear();
         Ok(())
     })?;
-    Ok(octets)
+    Ok((octets, hash.digest()))
 }
 
 fn write_all(

@@ -68,10 +68,13 @@ impl Dotlock {
         let written = place.unique(&place.side, "lock-");
         let file = place.files.create_new(&written)?;
         let content = format!("{}\n", process::id());
-        let linked = place
-            .files
-            .write_all_at(&file, &written, content.as_bytes(), 0)
-            .and_then(|()| place.files.link(&written, &path));
+        let linked = match place.files.write_all_at(&file, &written, content.as_bytes(), 0) {
+            // On a full disk an empty one must do: removing mail, which makes room, takes a lock as well. If we are
+            // killed, only its age says that it is stale.
+            Err(StoreError::Full { .. }) => place.files.set_len(&file, &written, 0),
+            result => result,
+        };
+        let linked = linked.and_then(|()| place.files.link(&written, &path));
         // If this fails the next start removes it.
         let _ = place.files.remove(&written);
         match linked {

@@ -3,8 +3,9 @@
 //! It is one small module so that the order of operations can be tested: each can be made to fail, and the process to
 //! "die" in front of each. Reading, opening and locking change nothing and are not here.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::StoreError;
@@ -17,6 +18,15 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// Creates a folder, mode 0700, if it does not exist.
+    pub(crate) fn create_dir(&self, path: &Path) -> Result<(), StoreError> {
+        self.step(path)?;
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            result => result.map_err(|source| StoreError::io(path, source)),
+        }
+    }
+
     /// Creates a file that must not exist yet, for reading and writing, mode 0600.
     pub(crate) fn create_new(&self, path: &Path) -> Result<File, StoreError> {
         self.step(path)?;
@@ -92,18 +102,16 @@ impl Files {
 
 /// Whether an error says that the file is there already.
 pub(crate) fn already_exists(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
+    matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
 }
 
 /// Whether an error says that the file is not there.
 pub(crate) fn not_found(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::io;
-
     use super::*;
 
     /// What is to go wrong.

@@ -17,7 +17,7 @@ use crate::locks::try_lock;
 use crate::place::Place;
 
 /// First line of an intent.
-const TITLE: &str = "pillarbox append 1";
+const TITLE: &str = "pillarbox append 2";
 /// Last line of an intent.
 const END: &str = "end";
 
@@ -38,6 +38,10 @@ pub(crate) struct Target {
     pub(crate) old: u64,
     /// Octets when the delivery is complete.
     pub(crate) new: u64,
+    /// Octets of the entry, which ends at `new`; in front of it there may be a line end.
+    pub(crate) octets: u64,
+    /// Hash of the entry. Another program may write behind a torn one, so the length alone says nothing.
+    pub(crate) hash: u64,
 }
 
 /// An intent of anybody.
@@ -72,7 +76,7 @@ impl Intent {
     }
 
     /// The delivery is over.
-    pub(crate) fn remove(self, place: &Place) -> Result<(), StoreError> {
+    pub(crate) fn remove(&self, place: &Place) -> Result<(), StoreError> {
         place.files.remove(&self.path)
     }
 }
@@ -130,9 +134,9 @@ static BOOT: LazyLock<String> = LazyLock::new(|| {
 
 fn show(targets: &[Target]) -> String {
     let mut content = format!("{TITLE}\nboot {}\n", *BOOT);
-    for Target { name, inode, old, new } in targets {
+    for Target { name, inode, old, new, octets, hash } in targets {
         // Writing to a string does not fail.
-        let _ = writeln!(content, "mailbox {name} inode {inode} old {old} new {new}");
+        let _ = writeln!(content, "mailbox {name} inode {inode} old {old} new {new} octets {octets} hash {hash:016x}");
     }
     content + END + "\n"
 }
@@ -147,12 +151,19 @@ fn parse(content: &str) -> Option<Vec<Target>> {
 
 fn parse_target(line: &str) -> Option<Target> {
     match line.split(' ').collect::<Vec<_>>()[..] {
-        ["mailbox", name, "inode", inode, "old", old, "new", new] if crate::is_mailbox_name(name) => Some(Target {
-            name: name.to_owned(),
-            inode: inode.parse().ok()?,
-            old: old.parse().ok()?,
-            new: new.parse().ok()?,
-        }),
+        ["mailbox", name, "inode", inode, "old", old, "new", new, "octets", octets, "hash", hash]
+            if crate::is_mailbox_name(name) =>
+        {
+            let target = Target {
+                name: name.to_owned(),
+                inode: inode.parse().ok()?,
+                old: old.parse().ok()?,
+                new: new.parse().ok()?,
+                octets: octets.parse().ok()?,
+                hash: u64::from_str_radix(hash, 16).ok()?,
+            };
+            (target.new.checked_sub(target.octets)? >= target.old).then_some(target)
+        }
         _ => None,
     }
 }
@@ -164,8 +175,8 @@ mod tests {
     #[test]
     fn an_intent_is_read_as_it_was_written_or_not_at_all() {
         let targets = vec![
-            Target { name: "alice".to_owned(), inode: 7, old: 0, new: 100 },
-            Target { name: "bob.b+c_d-e".to_owned(), inode: u64::MAX, old: 5, new: 105 },
+            Target { name: "alice".to_owned(), inode: 7, old: 0, new: 100, octets: 100, hash: 1 },
+            Target { name: "bob.b+c_d-e".to_owned(), inode: u64::MAX, old: 5, new: 106, octets: 100, hash: u64::MAX },
         ];
         let content = show(&targets);
         assert_eq!(parse(&content), Some(targets));
@@ -175,5 +186,6 @@ mod tests {
         assert_eq!(parse(&content.replace("boot ", "boot x")), None, "another boot");
         assert_eq!(parse(&content.replace("alice", "../alice")), None, "no name of a mailbox");
         assert_eq!(parse(&content.replace("old 0", "old -1")), None, "no length");
+        assert_eq!(parse(&content.replace("octets 100", "octets 107")), None, "longer than what was added");
     }
 }

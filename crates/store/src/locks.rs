@@ -12,6 +12,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -30,6 +32,9 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Between two tries there are at least this many milliseconds, and at most as many as the second.
 const RETRY_MS: (u64, u64) = (10, 100);
+
+/// Whoever has turns and waits for another looks this often whether that one is stuck.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A mailbox that is locked against everybody else. Unlocks when dropped.
 #[derive(Debug)]
@@ -105,10 +110,7 @@ pub(crate) async fn with_mailboxes<T: Send + 'static>(
     let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
     let mut turns = Vec::new();
     loop {
-        for name in &names[turns.len()..] {
-            let turn = timeout_at(deadline, Turn::take(place, name)).await;
-            turns.push(turn.map_err(|_| StoreError::Locked { path: place.mailbox(name) })?);
-        }
+        take_turns(place, names, &mut turns, deadline).await?;
         let attempt = crate::blocking(&place.dir, {
             let place = Arc::clone(place);
             move || attempt(&place, turns, job)
@@ -124,8 +126,39 @@ pub(crate) async fn with_mailboxes<T: Send + 'static>(
         // A single turn is kept, so that who came first stays first. Of several none is kept: the one that could be
         // locked must not wait for the one that could not.
         turns = if names.len() == 1 { busy.turns } else { Vec::new() };
+        turns.iter().for_each(Turn::set_stuck);
         sleep_until(deadline.min(Instant::now() + jitter())).await;
     }
+}
+
+/// Takes the turns that are missing. In order, so that two who want the same ones do not wait for each other. While one is
+/// stuck, because its holder waits for another program, none is kept: that may take long, and delay nobody else.
+async fn take_turns(
+    place: &Place,
+    names: &[String],
+    turns: &mut Vec<Turn>,
+    deadline: Instant,
+) -> Result<(), StoreError> {
+    while let Some(name) = names.get(turns.len()) {
+        let lock = turn_lock(place, name);
+        let mut take = pin!(Turn::take(Arc::clone(&lock), name));
+        loop {
+            let look = if turns.is_empty() { deadline } else { deadline.min(Instant::now() + LOOK) };
+            if let Ok(turn) = timeout_at(look, &mut take).await {
+                turns.push(turn);
+                break;
+            }
+            if Instant::now() >= deadline {
+                return Err(StoreError::Locked { path: place.mailbox(name) });
+            }
+            if lock.stuck.load(Ordering::Relaxed) {
+                turns.clear();
+                sleep_until(deadline.min(Instant::now() + jitter())).await;
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What became of one try.
@@ -165,19 +198,49 @@ fn attempt<T, Job: FnOnce(&mut [Locked]) -> Result<T, StoreError>>(
 #[derive(Clone, Debug)]
 pub(crate) struct Turn {
     name: String,
-    _guard: Arc<OwnedMutexGuard<()>>,
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    lock: Arc<TurnLock>,
+    _guard: OwnedMutexGuard<()>,
+}
+
+#[derive(Debug, Default)]
+struct TurnLock {
+    mutex: Arc<tokio::sync::Mutex<()>>,
+    /// Whoever has the turn waits for another program.
+    stuck: AtomicBool,
 }
 
 impl Turn {
-    async fn take(place: &Place, name: &str) -> Self {
-        let guard = turn_mutex(place, name).lock_owned().await;
-        Self { name: name.to_owned(), _guard: Arc::new(guard) }
+    async fn take(lock: Arc<TurnLock>, name: &str) -> Self {
+        let guard = Arc::clone(&lock.mutex).lock_owned().await;
+        Self::new(lock, name, guard)
     }
 
     /// The turn, if nobody has it.
     pub(crate) fn try_take(place: &Place, name: &str) -> Option<Self> {
-        let guard = turn_mutex(place, name).try_lock_owned().ok()?;
-        Some(Self { name: name.to_owned(), _guard: Arc::new(guard) })
+        let lock = turn_lock(place, name);
+        let guard = Arc::clone(&lock.mutex).try_lock_owned().ok()?;
+        Some(Self::new(lock, name, guard))
+    }
+
+    fn new(lock: Arc<TurnLock>, name: &str, guard: OwnedMutexGuard<()>) -> Self {
+        Self { name: name.to_owned(), held: Arc::new(Held { lock, _guard: guard }) }
+    }
+
+    /// Its holder waits for another program. Ends when the turn is given on.
+    fn set_stuck(&self) {
+        self.held.lock.stuck.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The guard goes after this.
+        self.lock.stuck.store(false, Ordering::Relaxed);
     }
 }
 
@@ -187,26 +250,26 @@ type TurnKey = ((u64, u64), String);
 /// The turns that somebody has or waits for. One table per process, not per store: two stores may be open on one folder.
 #[derive(Default)]
 struct Turns {
-    mutexes: HashMap<TurnKey, Weak<tokio::sync::Mutex<()>>>,
+    locks: HashMap<TurnKey, Weak<TurnLock>>,
     /// Entries nobody uses are dropped when the table has grown to this size.
     prune_at: usize,
 }
 
 static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
 
-fn turn_mutex(place: &Place, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+fn turn_lock(place: &Place, name: &str) -> Arc<TurnLock> {
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (place.id, name.to_owned());
-    if let Some(mutex) = turns.mutexes.get(&key).and_then(Weak::upgrade) {
-        return mutex;
+    if let Some(lock) = turns.locks.get(&key).and_then(Weak::upgrade) {
+        return lock;
     }
-    if turns.mutexes.len() >= turns.prune_at {
-        turns.mutexes.retain(|_, mutex| mutex.strong_count() > 0);
-        turns.prune_at = turns.mutexes.len() * 2 + 64;
+    if turns.locks.len() >= turns.prune_at {
+        turns.locks.retain(|_, lock| lock.strong_count() > 0);
+        turns.prune_at = turns.locks.len() * 2 + 64;
     }
-    let mutex = Arc::default();
-    turns.mutexes.insert(key, Arc::downgrade(&mutex));
-    mutex
+    let lock = Arc::default();
+    turns.locks.insert(key, Arc::downgrade(&lock));
+    lock
 }
 
 /// The lock of a POP3 session; goes when dropped, and when the process ends.
@@ -278,7 +341,7 @@ mod tests {
         }
         assert!(Turn::try_take(&place, "kept").is_none(), "what is in use is not pruned");
         drop(kept);
-        assert!(TURNS.lock().unwrap().mutexes.len() < 1000);
+        assert!(TURNS.lock().unwrap().locks.len() < 1000);
     }
 
     #[test]

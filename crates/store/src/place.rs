@@ -1,8 +1,8 @@
 //! The folder: where which file is, and what the threads of this process share about it.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,24 +39,27 @@ pub(crate) struct Place {
 impl Place {
     /// Finds the folder and makes the working folders, mode 0700.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(dir, Files::default())
+    }
+
+    fn open_with(dir: &Path, files: Files) -> Result<Self, StoreError> {
         let failed = |source| StoreError::io(dir, source);
         let dir = dir.canonicalize().map_err(failed)?;
         let metadata = dir.metadata().map_err(failed)?;
         let side = dir.join(".pillarbox");
         let appends = side.join("append");
-        for folder in [&side, &appends] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(|source| StoreError::io(folder, source))?;
+        files.create_dir(&side)?;
+        if !appends.is_dir() {
+            // A redo record is as durable as the folder it is in. The second folder says that the first one is.
+            files.sync_dir(&dir)?;
+            files.create_dir(&appends)?;
         }
         Ok(Self {
             id: (metadata.dev(), metadata.ino()),
             dir,
             side: side.into(),
             appends,
-            files: Files::default(),
+            files,
             notes: Mutex::default(),
         })
     }
@@ -208,5 +211,29 @@ fn check_metadata(path: &Path, metadata: &Metadata) -> Result<bool, StoreError> 
         (false, _) => Ok(false),
         (true, 0 | 1) => Ok(true),
         (true, _) => Err(StoreError::HardLinked { path: path.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc::EIO;
+
+    use super::*;
+    use crate::files::tests::Fault;
+
+    /// holds C-P7
+    #[test]
+    fn the_working_folder_is_durable_before_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |fault| {
+            let files = Files::default();
+            files.inject(fault);
+            Place::open_with(dir.path(), files).map(|place| place.files.done())
+        };
+        for _ in 0..2 {
+            open(Fault::Fail(1, EIO)).expect_err("the folder is flushed, and again after a failure");
+        }
+        assert_eq!(open(Fault::None).unwrap(), 3);
+        assert_eq!(open(Fault::None).unwrap(), 1, "later there is nothing to flush");
     }
 }

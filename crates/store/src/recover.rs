@@ -182,15 +182,17 @@ fn settle(place: &Arc<Place>, locked: &[Locked], targets: &[Target]) -> Result<O
         }
     }
     let mut found = Vec::new();
+    let mut are_whole = true;
     for target in targets {
         if let Some(mailbox) = locked.iter().chain(&others).find(|mailbox| mailbox.name == target.name) {
             let (inode, size) = inode_and_size(mailbox)?;
             if inode == target.inode {
+                are_whole = are_whole && size >= target.new && is_whole(mailbox, target)?;
                 found.push((mailbox, target, size));
             }
         }
     }
-    if found.len() == targets.len() && found.iter().all(|(_, target, size)| *size >= target.new) {
+    if found.len() == targets.len() && are_whole {
         for (mailbox, ..) in &found {
             place.files.sync_data(&mailbox.file, &mailbox.path)?;
         }
@@ -206,7 +208,7 @@ fn settle(place: &Arc<Place>, locked: &[Locked], targets: &[Target]) -> Result<O
         } else {
             place.note(|notes| {
                 notes.problem(format!(
-                    "{}: another program has written behind a torn message, which begins at octet {}; both stay",
+                    "{}: another program has written behind a message that may be torn, which begins at octet {}; both stay",
                     mailbox.path.display(),
                     target.old
                 ));
@@ -215,6 +217,12 @@ fn settle(place: &Arc<Place>, locked: &[Locked], targets: &[Target]) -> Result<O
     }
     place.note(|notes| notes.deliveries_undone += 1);
     Ok(None)
+}
+
+/// Whether the message stands there as it was to be. Another program may have written behind a torn one.
+fn is_whole(mailbox: &Locked, target: &Target) -> Result<bool, StoreError> {
+    let range = target.new - target.octets..target.new;
+    Ok(redo::hash(&mailbox.file, &mailbox.path, range)? == target.hash)
 }
 
 /// Whether what stands behind `old` can be the beginning of one entry: another program would have begun a second.

@@ -273,7 +273,8 @@ impl Header {
     }
 }
 
-fn hash(file: &File, path: &Path, range: Range<u64>) -> Result<u64, StoreError> {
+/// Hash of a part of a file.
+pub(crate) fn hash(file: &File, path: &Path, range: Range<u64>) -> Result<u64, StoreError> {
     let mut hash = Xxh3::new();
     copy(&Source { file, path, range }, |block, _| {
         hash.update(block);

@@ -208,3 +208,31 @@ async fn a_session_whose_mailbox_is_locked_is_not_kept() {
     fs::remove_file(&lock).unwrap();
     assert_eq!(folder.texts("alice").await, ["old\r\n"], "nothing removed, and the session is over");
 }
+
+/// A message for alice and bob waits for bob, who waits for another program. Meanwhile alice gets her mail.
+///
+/// holds C-P8 C-S9
+#[tokio::test]
+async fn waiting_for_another_program_delays_nobody_elses_mail() {
+    let folder = folder();
+    let lock = folder.path("bob.mbox.lock");
+    fs::write(&lock, format!("{}\n", parent_id())).unwrap();
+    let patient = folder.store.clone().with_lock_timeout(Duration::from_secs(60));
+    let mut waiting = Vec::new();
+    for names in [&["bob"][..], &["alice", "bob"], &["alice", "bob"]] {
+        let patient = patient.clone();
+        waiting.push(tokio::spawn(async move { common::deliver(&patient, names, "a\r\n").await }));
+        // Nobody can see who has which turn; it has all it will get by now.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let quick = folder.store.clone().with_lock_timeout(Duration::from_secs(10));
+    common::deliver(&quick, &["alice"], "b\r\n").await.unwrap();
+    quick.open(&folder.mailbox("alice").await).await.unwrap();
+    assert!(waiting.iter().all(|delivery| !delivery.is_finished()));
+    fs::remove_file(&lock).unwrap();
+    for delivery in waiting {
+        delivery.await.unwrap().unwrap();
+    }
+    assert_eq!(folder.texts("alice").await, ["old\r\n", "b\r\n", "a\r\n", "a\r\n"]);
+    assert_eq!(folder.texts("bob").await, ["a\r\n"; 3]);
+}

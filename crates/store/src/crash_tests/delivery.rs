@@ -40,6 +40,10 @@ fn a_delivery_with_any_operation_failing() {
                 Err(StoreError::Io { .. }) => assert_eq!(errno, EIO),
                 other => assert!(other.is_ok(), "{other:?}"),
             }
+            if result.is_ok() {
+                // Otherwise somebody may undo what was acknowledged.
+                assert_eq!(names_in(&case.store.place.appends), [""; 0], "operation {number}");
+            }
             // The next one works, and removes what the failure left.
             case.store.place.files.inject(Fault::None);
             let (alice, bob) = (case.content("alice"), case.content("bob"));
@@ -57,7 +61,7 @@ fn a_delivery_with_any_operation_failing() {
 }
 
 /// Does `work` in as many fresh cases as it has operations, and dies within each. `work` says whether it succeeded.
-fn at_each_death<W: Fn(&Case) -> bool>(fresh: impl Fn() -> Case, work: W, check: impl Fn(&Case, usize, bool)) {
+fn at_each_death<W: Fn(&Case) -> bool>(fresh: impl Fn() -> Case, work: W, mut check: impl FnMut(&Case, usize, bool)) {
     let mut number = 0;
     loop {
         let case = fresh();
@@ -197,4 +201,35 @@ fn an_intent_of_an_earlier_boot_cuts_nothing() {
     assert_eq!(case.content("alice"), torn);
     assert_eq!(recovery.problems().len(), 1, "{recovery}");
     case.assert_tidy();
+}
+
+/// A program that takes no dotlock writes behind a torn message, until the mailbox is as long as it was to be.
+///
+/// holds C-S9 C-P8
+#[test]
+fn a_torn_message_is_not_complete_because_of_what_is_behind_it() {
+    let text = "0123456789\r\n".repeat(10);
+    for foreign in [format!("\n{FROM}{}\n", "x\n".repeat(200)), "x".repeat(400)] {
+        let mut torn = 0;
+        at_each_death(
+            two_mailboxes,
+            |case| case.deliver(&["alice", "bob"], &text).is_ok(),
+            |case, number, _| {
+                let before = case.content("alice");
+                case.append("alice", &foreign);
+                let (recovery, _) = case.recover(Fault::None);
+                let alice = case.content("alice");
+                assert!(alice.starts_with(ALICE) && alice.ends_with(&foreign), "operation {number}");
+                let is_whole = before.ends_with(&format!("{text}\n"));
+                let bob = has_entry(&case.content("bob"), BOB, &text);
+                assert!(is_whole || !bob, "operation {number}: kept in bob, torn in alice");
+                if before != ALICE && !is_whole {
+                    torn += 1;
+                    assert_eq!(recovery.deliveries_kept, 0, "operation {number}");
+                    assert_eq!(recovery.problems().len(), 1, "operation {number}: {recovery}");
+                }
+            },
+        );
+        assert!(torn > 0);
+    }
 }

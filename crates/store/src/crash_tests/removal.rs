@@ -4,8 +4,9 @@ use std::fs;
 
 use nix::libc::{EIO, ENOSPC};
 
-use super::{Case, FROM, has_entry};
+use super::{Case, FROM, has_entry, run};
 use crate::files::tests::Fault;
+use crate::{Mailbox, Maildrop as _, Store as _};
 
 fn message(number: usize) -> String {
     // The second is large, so that what is moved takes several writes.
@@ -205,4 +206,23 @@ fn a_removal_costs_what_is_moved() {
     // Tests copy a kilobyte at a time; each goes into the record and out of it.
     let moved = entry.len() * 5_000 / 1024 + 1;
     assert!(files.done() < 2 * moved + 20, "{} operations", files.done());
+}
+
+/// Where there is no room even for what a dotlock says, mail can be listed and removed all the same.
+///
+/// holds C-P8
+#[test]
+fn a_full_disk_can_be_emptied() {
+    let case = one_mailbox();
+    let files = &case.store.place.files;
+    // Behind the file of the session, or first; each time the dotlock has been made and is being written.
+    files.inject(Fault::Fail(2, ENOSPC));
+    let all: Vec<usize> =
+        run(async { (0..case.store.open(&Mailbox("alice".to_owned())).await.unwrap().octets().len()).collect() });
+    assert_eq!(files.done(), 7, "one operation more than otherwise");
+    files.inject(Fault::None);
+    case.remove("alice", &all, || files.inject(Fault::Fail(1, ENOSPC))).unwrap();
+    assert!(files.done() > 1);
+    assert_eq!(case.content("alice"), "");
+    case.assert_tidy();
 }
