@@ -15,6 +15,7 @@
 //! ```
 
 pub mod address;
+pub mod client;
 pub mod connection;
 pub mod data;
 pub mod echo;
