@@ -1,0 +1,177 @@
+//! Which hosts take a domain's mail, and in which order (RFC 5321 §5.1, null MX: RFC 7505).
+//!
+//! Pure: what the DNS has said comes in, an order comes out. Asking it is [`crate::resolve`].
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use pillarbox_proto::client::Outcome;
+
+/// Most hosts that a route names. RFC 5321 §5.1 lets a client limit how many it tries, if they are two or more.
+pub const HOSTS_MAX: usize = 10;
+
+/// Most addresses of one host, of IPv4 and of IPv6 each.
+pub const ADDRESSES_MAX: usize = 4;
+
+/// A host that takes mail for a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, without a dot at the end, or the address literal that names it.
+    pub name: String,
+    /// Where it can be dialed, in the order to try; never empty.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Why there is no host to bring a domain's mail to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// The DNS knows no such name (NXDOMAIN).
+    #[error("domain {0} does not exist")]
+    NoDomain(String),
+    /// The domain says that it takes no mail (RFC 7505).
+    #[error("domain {0} does not take mail")]
+    NullMx(String),
+    /// No host that the domain names has an address, and the DNS is sure of it.
+    #[error("no mail host of {0} has an address")]
+    NoAddress(String),
+    /// What stands behind the `@` is neither a name nor an address literal that can be dialed.
+    #[error("{0} cannot be dialed")]
+    NotDialable(String),
+    /// The DNS gave no answer to rely on: no reply in time, SERVFAIL, REFUSED.
+    #[error("DNS look-up of {name} failed: {why}")]
+    Unanswered {
+        /// The domain or host that was asked for.
+        name: String,
+        /// What came instead of an answer.
+        why: String,
+    },
+}
+
+impl RouteError {
+    /// Whether another time may bring another answer.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unanswered { .. })
+    }
+
+    /// What this means for the recipients.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if self.is_temporary() { Outcome::Deferred(self.to_string()) } else { Outcome::Failed(self.to_string()) }
+    }
+}
+
+/// The mail hosts of the MX records, best first, each as `(preference, name)` with an empty name for the root. Hosts
+/// of equal preference come in random order, "to spread the load" (RFC 5321 §5.1). Names that cannot be hosts are left
+/// out: nothing good can come of dialing them.
+pub(crate) fn exchangers(domain: &str, mut records: Vec<(u16, String)>) -> Result<Vec<String>, RouteError> {
+    // RFC 7505 §3 wants the null MX to be the only record. Where it is not, it names no host all the same.
+    records.retain(|(_, name)| !name.is_empty());
+    if records.is_empty() {
+        return Err(RouteError::NullMx(domain.to_owned()));
+    }
+    fastrand::shuffle(&mut records);
+    records.sort_by_key(|(preference, _)| *preference);
+    let mut names: Vec<String> = Vec::new();
+    for (_, name) in records {
+        if is_host_name(&name) && !names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+            names.push(name);
+        }
+    }
+    names.truncate(HOSTS_MAX);
+    if names.is_empty() { Err(RouteError::NoAddress(domain.to_owned())) } else { Ok(names) }
+}
+
+/// The addresses of a host to try, at most [`ADDRESSES_MAX`] of each kind, in the order the DNS gave them (RFC 5321
+/// §5.1). IPv4 first: fewer hosts distrust mail from there, and more networks reach it.
+pub(crate) fn dialable(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> Vec<IpAddr> {
+    let v4 = v4.iter().copied().map(IpAddr::from);
+    let v6 = v6.iter().copied().map(IpAddr::from);
+    v4.filter(is_one_host).take(ADDRESSES_MAX).chain(v6.filter(is_one_host).take(ADDRESSES_MAX)).collect()
+}
+
+/// The host that an address literal names (RFC 5321 §4.1.3), or `None` if it is a domain.
+pub(crate) fn literal(domain: &str) -> Option<Result<Host, RouteError>> {
+    let inner = domain.strip_prefix('[')?.strip_suffix(']').unwrap_or_default();
+    let address = match inner.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => inner[5..].parse::<Ipv6Addr>().ok().map(IpAddr::from),
+        _ => inner.parse::<Ipv4Addr>().ok().map(IpAddr::from),
+    };
+    Some(match address.filter(is_one_host) {
+        Some(address) => Ok(Host { name: domain.to_owned(), addresses: vec![address] }),
+        None => Err(RouteError::NotDialable(domain.to_owned())),
+    })
+}
+
+/// Whether dialing it reaches the host that is meant. The unspecified address would reach ourselves.
+fn is_one_host(address: &IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast()
+}
+
+/// Whether a mail host may be called that. A name whose last label is all digits is an address that somebody took for
+/// a name (RFC 1123 §2.1, RFC 2181 §10.3); `localhost` would be ourselves.
+fn is_host_name(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    !last.bytes().all(|octet| octet.is_ascii_digit()) && !last.eq_ignore_ascii_case("localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn order(records: &[(u16, &str)]) -> Result<Vec<String>, RouteError> {
+        exchangers("example.org", records.iter().map(|&(preference, name)| (preference, name.to_owned())).collect())
+    }
+
+    /// holds C-F3
+    #[test]
+    fn lower_preference_comes_first_and_equals_in_any_order() {
+        let mut seen = HashSet::new();
+        for _ in 0..1000 {
+            let names = order(&[(20, "c.org"), (10, "a.org"), (65535, "d.org"), (10, "b.org")]).unwrap();
+            assert_eq!(names[2..], ["c.org", "d.org"]);
+            seen.insert(names[0].clone());
+        }
+        assert_eq!(seen, HashSet::from(["a.org".to_owned(), "b.org".to_owned()]));
+    }
+
+    /// holds C-F3
+    #[test]
+    fn the_root_is_no_host() {
+        assert_eq!(order(&[(0, "")]), Err(RouteError::NullMx("example.org".to_owned())));
+        assert_eq!(order(&[(0, ""), (5, "a.org")]).unwrap(), ["a.org"]);
+    }
+
+    #[test]
+    fn addresses_and_localhost_are_no_host_names() {
+        let records = [(1, "192.0.2.1"), (2, "localhost"), (3, "mx.LOCALHOST"), (4, "a.org"), (5, "A.org")];
+        assert_eq!(order(&records).unwrap(), ["a.org"]);
+        assert_eq!(order(&records[..3]), Err(RouteError::NoAddress("example.org".to_owned())));
+    }
+
+    #[test]
+    fn a_domain_does_not_make_us_dial_without_end() {
+        let records: Vec<_> = (0..1000).map(|n| (n, format!("mx{n}.example.org"))).collect();
+        assert_eq!(exchangers("example.org", records).unwrap().len(), HOSTS_MAX);
+        let many: Vec<_> = (0..100).map(|n| Ipv4Addr::new(192, 0, 2, n)).collect();
+        let addresses = dialable(&many, &[Ipv6Addr::LOCALHOST]);
+        assert_eq!(addresses.len(), ADDRESSES_MAX + 1);
+        assert_eq!(addresses[ADDRESSES_MAX], IpAddr::from(Ipv6Addr::LOCALHOST));
+    }
+
+    /// holds C-F3
+    #[test]
+    fn literals_name_their_address() {
+        for (domain, address) in
+            [("[192.0.2.1]", "192.0.2.1"), ("[IPv6:2001:db8::1]", "2001:db8::1"), ("[ipv6:::1]", "::1")]
+        {
+            let host = literal(domain).unwrap().unwrap();
+            assert_eq!(host, Host { name: domain.to_owned(), addresses: vec![address.parse().unwrap()] });
+        }
+        for domain in ["[0.0.0.0]", "[IPv6:::]", "[224.0.0.1]", "[::1]", "[x400:a]", "[192.0.2.1", "[]"] {
+            assert!(matches!(literal(domain), Some(Err(RouteError::NotDialable(_)))), "{domain}");
+        }
+        assert_eq!(literal("example.org"), None);
+    }
+}

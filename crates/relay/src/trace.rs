@@ -1,0 +1,48 @@
+//! The trace field that we put in front of a text (RFC 5321 §4.4).
+
+/// The Received line of a message that was taken from this host: which host took it, and when.
+///
+/// `by` is a domain or an address literal, `at` a date as RFC 5322 §3.3 has it, e.g. `Wed, 25 Nov 2026 10:00:00 +0000`.
+/// Folded, with CR LF at the end of each line; no line is longer than 78 octets unless `by` alone is (RFC 5322 §2.1.1).
+///
+/// ```
+/// let line = pillarbox_relay::trace::received_line("mail.example.org", "Wed, 25 Nov 2026 10:00:00 +0000");
+/// assert!(line.starts_with("Received: from localhost (localhost [127.0.0.1])\r\n\tby mail.example.org "));
+/// ```
+#[must_use]
+pub fn received_line(by: &str, at: &str) -> String {
+    let with = "(Pillarbox) with SMTP";
+    let fold = if "\tby  ;".len() + by.len() + with.len() > LINE_OCTETS { "\r\n\t" } else { " " };
+    format!("Received: from localhost (localhost [127.0.0.1])\r\n\tby {by}{fold}{with};\r\n\t{at}\r\n")
+}
+
+/// Longest line that is not folded, in octets, without its CR LF; below the 78 of RFC 5322 §2.1.1.
+const LINE_OCTETS: usize = 77;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: &str = "Wed, 25 Nov 2026 10:00:00 +0000";
+
+    /// holds C-F3
+    #[test]
+    fn says_who_took_it_and_when() {
+        assert_eq!(
+            received_line("mail.example.org", AT),
+            "Received: from localhost (localhost [127.0.0.1])\r\n\
+             \tby mail.example.org (Pillarbox) with SMTP;\r\n\
+             \tWed, 25 Nov 2026 10:00:00 +0000\r\n"
+        );
+    }
+
+    #[test]
+    fn is_folded_wherever_a_long_name_allows() {
+        for length in 1..=73 {
+            let by = "a".repeat(length);
+            let line = received_line(&by, AT);
+            assert!(line.split("\r\n").all(|line| line.len() < 78), "{line}");
+            assert!(line.replace("\r\n\t", " ").contains(&format!("by {by} (Pillarbox) with SMTP; Wed, ")), "{line}");
+        }
+    }
+}
