@@ -18,7 +18,7 @@ pub(crate) struct Ledger {
     recipients: Vec<Recipient>,
     /// What kept us out at the host that was tried last: nobody there has heard of the recipients.
     unreached: Option<Report>,
-    /// A host that does not want us at all, for good (a greeting of 5yz). The next one may (RFC 7504 §3).
+    /// A host that takes no mail at all (a greeting of 5yz, RFC 5321 §3.1). Another one of the domain may.
     unwelcome: Option<Report>,
     over: bool,
 }
