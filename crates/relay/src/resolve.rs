@@ -59,8 +59,6 @@ impl Resolver {
         options.attempts = 1; // Beside the first.
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
-        options.positive_max_ttl = Some(Duration::ZERO);
-        options.negative_max_ttl = Some(Duration::ZERO);
         Ok(Self { dns: builder.build().map_err(io::Error::other)? })
     }
 

@@ -109,14 +109,16 @@ async fn no_route_is_what_becomes_of_everybody() {
     assert_eq!(net.deliver(&[], TEXT).await, Vec::<String>::new());
 }
 
-/// A host that accepts connections but whose queue of them is full swallows packets. holds C-F3
+/// A listener whose queue of connections is full swallows packets. Time is left for the next address, too. holds C-F3
 #[tokio::test]
-async fn a_host_that_swallows_packets_leads_to_the_next() {
+async fn an_address_that_swallows_packets_leads_to_the_next() {
     let zone = "
         example.org MX 1 hole.example.org
         example.org MX 2 up.example.org
         hole.example.org A 127.0.0.50
         up.example.org A 127.0.0.2
+        example.net A 127.0.0.50
+        example.net A 127.0.0.2
     ";
     let net = Net::start(zone, &[("127.0.0.2", &[])]).await.capped(SHORT);
     let hole = tokio::net::TcpSocket::new_v4().unwrap();
@@ -128,6 +130,7 @@ async fn a_host_that_swallows_packets_leads_to_the_next() {
         filling.push(connected.unwrap());
     }
     assert_eq!(net.deliver(&["a@example.org"], TEXT).await, ["delivered: 250 taken (up.example.org)"]);
+    assert_eq!(net.deliver(&["a@example.net"], TEXT).await, ["delivered: 250 taken (example.net)"]);
 }
 
 /// Hosts that let nobody in, each followed by one that does. holds C-F3
