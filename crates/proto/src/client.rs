@@ -28,6 +28,12 @@ pub const REPLY_LINE_MAX_OCTETS: usize = 2048;
 /// Most lines of one reply. The longest that are meant well answer EHLO, with a line for each extension.
 pub const REPLY_LINES_MAX: usize = 100;
 
+/// Longest text of an [`Outcome`]: of a longer reply the beginning is kept, because each recipient keeps one.
+pub const OUTCOME_MAX_OCTETS: usize = 512;
+
+/// So much of a reply's text is shown, with room for its code and for what is said about it.
+const REPLY_SHOWN_MAX_OCTETS: usize = OUTCOME_MAX_OCTETS - 64;
+
 /// Commands sent ahead of their replies, where PIPELINING is offered. Bounded, so that neither side's replies fill
 /// the other's buffers.
 pub const PIPELINED_MAX: usize = 50;
@@ -110,7 +116,9 @@ impl Reply {
 
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.code, self.lines.join(" "))
+        let text = self.lines.join(" ");
+        // All of it is US-ASCII: any octet is the end of a character.
+        write!(f, "{} {}", self.code, &text[..text.len().min(REPLY_SHOWN_MAX_OCTETS)])
     }
 }
 

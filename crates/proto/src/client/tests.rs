@@ -247,10 +247,21 @@ fn what_is_no_smtp_ends_the_session() {
     let long = "x".repeat(REPLY_LINE_MAX_OCTETS);
     check(&["a@x.example"], "", &format!("S: 220 {long}"), &["deferred: reply line too long"]);
     let fits = "x".repeat(REPLY_LINE_MAX_OCTETS - 6);
-    check(&["a@x.example"], "", &format!("S: 421 {fits}"), &[&format!("deferred: 421 {fits}")]);
+    let kept = &fits[..REPLY_SHOWN_MAX_OCTETS];
+    check(&["a@x.example"], "", &format!("S: 421 {fits}"), &[&format!("deferred: 421 {kept}")]);
     let many = "220-x\\n".repeat(REPLY_LINES_MAX);
     check(&["a@x.example"], "", &format!("S: {many}220 x"), &["deferred: reply with too many lines"]);
     check(&["a@x.example"], "", "S: 554 \u{1b}[31m\u{fc}\nC: QUIT\nS: 221 x", &["failed: 554 ?[31m??"]);
+}
+
+#[test]
+fn a_long_reply_costs_each_recipient_little() {
+    let recipients: Vec<_> = (0..3).map(|number| format!("r{number}@x.example")).collect();
+    let recipients: Vec<_> = recipients.iter().map(String::as_str).collect();
+    let kept = format!("failed: 554 {}", "xyz ".repeat(REPLY_SHOWN_MAX_OCTETS / 4));
+    let lines = "554-xyz\\n".repeat(REPLY_LINES_MAX - 1);
+    let reply = format!("S: {lines}554 {}\nC: QUIT\nS: 221 x", "xyz ".repeat(100));
+    check(&recipients, "", &reply, &[kept.as_str(); 3]);
 }
 
 #[test]
