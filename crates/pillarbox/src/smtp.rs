@@ -1,6 +1,6 @@
 //! The SMTP service: sessions over a store.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use pillarbox_proto::address::LOCALHOST;
 use pillarbox_proto::smtp::{Answer, Refusal, Request, Session};
@@ -11,7 +11,8 @@ use pillarbox_store::{Draft, Mailbox, Store, StoreError};
 use crate::refusal;
 
 const NO_SUCH_MAILBOX: Refusal = Refusal { code: 550, text: "No such mailbox here" };
-const OTHER_DOMAIN: Refusal = Refusal { code: 550, text: "Mail for other domains is not taken here" };
+const NOT_FORWARDED: Refusal = Refusal { code: 550, text: "No mail can be sent to this domain" };
+const RELAYING_DENIED: Refusal = Refusal { code: 550, text: "Relaying denied" };
 
 /// The SMTP server (C-S).
 pub struct Smtp<S> {
@@ -25,27 +26,29 @@ impl<S: Store> Service for Smtp<S> {
     type Session = Session;
     type Backend = Receiving<S>;
 
-    fn connect(&self, _: SocketAddr, log: Log) -> (Session, Receiving<S>) {
-        (Session::new(self.message_max_octets), Receiving::new(self.store.clone(), log))
+    fn connect(&self, peer: SocketAddr, log: Log) -> (Session, Receiving<S>) {
+        let receiving = Receiving { store: self.store.clone(), may_relay: is_loopback(peer.ip()), draft: None, log };
+        (Session::new(self.message_max_octets), receiving)
     }
 }
 
 /// What stands behind one SMTP connection: the text that is being received.
 pub struct Receiving<S> {
     store: S,
+    /// Whether the client is on this host: mail for elsewhere is taken from such clients only (C-F1).
+    may_relay: bool,
     draft: Option<Draft>,
     log: Log,
 }
 
 impl<S: Store> Receiving<S> {
-    /// Nothing received yet.
-    pub fn new(store: S, log: Log) -> Self {
-        Self { store, draft: None, log }
-    }
-
     async fn recipient(&self, address: &Address) -> Result<Answer, StoreError> {
         if !address.is_at(LOCALHOST) {
-            return Ok(Answer::Refused(OTHER_DOMAIN));
+            return Ok(match (may_be_forwarded(address), self.may_relay) {
+                (false, _) => Answer::Refused(NOT_FORWARDED),
+                (true, false) => Answer::Refused(RELAYING_DENIED),
+                (true, true) => Answer::Taken,
+            });
         }
         Ok(match self.store.mailbox(address).await? {
             Some(_) => Answer::Taken,
@@ -61,17 +64,38 @@ impl<S: Store> Receiving<S> {
     async fn accept(&mut self, envelope: &Envelope) -> Result<Answer, StoreError> {
         // A message without any text was never begun.
         let text = self.draft.take().unwrap_or_else(|| self.store.draft()).finish().await?;
+        let (local, remote): (Vec<_>, Vec<_>) =
+            envelope.forward_paths.iter().cloned().partition(|address| address.is_at(LOCALHOST));
         let mut mailboxes: Vec<Mailbox> = Vec::new();
-        for address in &envelope.forward_paths {
+        for address in &local {
             // Looked up again: the mailbox may have gone since RCPT.
             match self.store.mailbox(address).await? {
                 Some(mailbox) => mailboxes.push(mailbox),
                 None => return Err(StoreError::NoSuchMailbox { name: address.local_part().to_owned() }),
             }
         }
-        self.store.accept(envelope, text, &mailboxes).await?;
+        self.store.accept(envelope, text, &mailboxes, &remote).await?;
         Ok(Answer::Taken)
     }
+}
+
+/// Whether mail can be sent to the domain of this address at all (C-F1): it is an address literal, or a name of several
+/// labels that is no number and not below `localhost`.
+fn may_be_forwarded(address: &Address) -> bool {
+    let domain = address.domain();
+    if domain.starts_with('[') {
+        return true;
+    }
+    let mut labels = domain.rsplit('.');
+    let last = labels.next().unwrap_or_default();
+    labels.next().is_some()
+        && !last.eq_ignore_ascii_case(LOCALHOST)
+        && !last.bytes().all(|octet| octet.is_ascii_digit())
+}
+
+/// Whether a client is on this host; an IPv4 address may come in the form of an IPv6 one.
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
 }
 
 impl<S: Store> Backend<Session> for Receiving<S> {
@@ -90,5 +114,39 @@ impl<S: Store> Backend<Session> for Receiving<S> {
             self.draft = None;
             Answer::Refused(refusal::smtp(&error))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// holds C-F1
+    #[test]
+    fn domains_that_mail_can_be_sent_to() {
+        for (address, expected) in [
+            ("a@example.org", true),
+            ("a@x.y.example", true),
+            ("a@1.example", true),
+            ("a@[192.0.2.1]", true),
+            ("a@[IPv6:2001:db8::1]", true),
+            ("a@example", false),
+            ("a@localhost.localhost", false),
+            ("a@x.LOCALHOST", false),
+            ("a@192.0.2.1", false),
+            ("a@example.12", false),
+        ] {
+            assert_eq!(may_be_forwarded(&address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    /// holds C-F1
+    #[test]
+    fn only_clients_of_this_host_send_elsewhere() {
+        for (ip, expected) in
+            [("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("192.0.2.1", false)]
+        {
+            assert_eq!(is_loopback(ip.parse().unwrap()), expected, "{ip}");
+        }
     }
 }

@@ -17,25 +17,41 @@ use crate::{StoreError, Text};
 /// How much is written at once.
 const WRITE_OCTETS: usize = 256 * 1024;
 
-/// Appends an entry (`From ` line, quoted text, separator) to each mailbox and makes it durable.
+/// Appends an entry (head, quoted text, separator) to each mailbox and makes it durable. `head` gives, by the name of
+/// the mailbox, what begins the entry: the `From ` line, and for the queue the envelope.
 ///
 /// # Errors
 /// On any error every mailbox is as it was, or if that fails too, an intent and the dotlocks stay, and the next one to
 /// lock one of them cuts it back.
-pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], from_line: &str, text: &Text) -> Result<(), StoreError> {
-    let (entry_octets, hash) = measure(from_line, text)?;
+pub(crate) fn deliver<'a>(
+    place: &Place,
+    mailboxes: &mut [Locked],
+    head: impl Fn(&str) -> &'a str,
+    text: &Text,
+) -> Result<(), StoreError> {
+    // There are two kinds of heads at the most: that of mailboxes, and that of the queue.
+    let mut measured: Vec<(&str, u64, u64)> = Vec::new();
     let mut ends = Vec::with_capacity(mailboxes.len());
     let mut targets = Vec::with_capacity(mailboxes.len());
     for mailbox in &*mailboxes {
         let (inode, old) = inode_and_size(mailbox)?;
         let end = missing_end(last_octet(mailbox, old)?);
-        let new = old + end.len() as u64 + entry_octets;
-        targets.push(Target { name: mailbox.name.clone(), inode, old, new, octets: entry_octets, hash });
+        let head = head(&mailbox.name);
+        let (octets, hash) = match measured.iter().find(|(of, ..)| *of == head) {
+            Some((_, octets, hash)) => (*octets, *hash),
+            None => {
+                let (octets, hash) = measure(head, text)?;
+                measured.push((head, octets, hash));
+                (octets, hash)
+            }
+        };
+        let new = old + end.len() as u64 + octets;
+        targets.push(Target { name: mailbox.name.clone(), inode, old, new, octets, hash });
         ends.push(end);
     }
     let intent = Intent::create(place, &targets)?;
     // As long as there is an intent, somebody may undo it. So what it says is not true before it is gone.
-    let written = write_all(place, mailboxes, &targets, &ends, from_line, text).and_then(|()| intent.remove(place));
+    let written = write_all(place, mailboxes, &targets, &ends, &head, text).and_then(|()| intent.remove(place));
     let mut undone = Ok(());
     if written.is_err() {
         for (mailbox, target) in mailboxes.iter().zip(&targets) {
@@ -68,10 +84,10 @@ pub(crate) fn inode_and_size(mailbox: &Locked) -> Result<(u64, u64), StoreError>
 }
 
 /// Octets of an entry as it is stored, and their hash.
-fn measure(from_line: &str, text: &Text) -> Result<(u64, u64), StoreError> {
+fn measure(head: &str, text: &Text) -> Result<(u64, u64), StoreError> {
     let mut octets = 0;
     let mut hash = Xxh3::new();
-    let mut out = from_line.as_bytes().to_vec();
+    let mut out = head.as_bytes().to_vec();
     stored(text, &mut out, |out| {
         octets += out.len() as u64;
         hash.update(out);
@@ -81,19 +97,19 @@ fn measure(from_line: &str, text: &Text) -> Result<(u64, u64), StoreError> {
     Ok((octets, hash.digest()))
 }
 
-fn write_all(
+fn write_all<'a>(
     place: &Place,
     mailboxes: &[Locked],
     targets: &[Target],
     ends: &[&[u8]],
-    from_line: &str,
+    head: impl Fn(&str) -> &'a str,
     text: &Text,
 ) -> Result<(), StoreError> {
     for ((mailbox, target), end) in mailboxes.iter().zip(targets).zip(ends) {
         let mut at = target.old;
         let mut out = Vec::new();
         out.extend_from_slice(end);
-        out.extend_from_slice(from_line.as_bytes());
+        out.extend_from_slice(head(&mailbox.name).as_bytes());
         stored(text, &mut out, |out| {
             place.files.write_all_at(&mailbox.file, &mailbox.path, out, at)?;
             at += out.len() as u64;

@@ -18,6 +18,7 @@ use crate::place::Place;
 use crate::{Mailbox, Maildrop, MboxStore, Recovery, Store, StoreError, Text, recover};
 
 mod delivery;
+mod queue;
 mod removal;
 
 const FROM: &str = "From <x@localhost> Mon Aug 22 23:00:00 2016\n";
@@ -56,7 +57,7 @@ impl Case {
             draft.append(text.as_bytes()).await?;
             let text: Text = draft.finish().await?;
             let mailboxes: Vec<Mailbox> = names.iter().map(|name| Mailbox((*name).to_owned())).collect();
-            self.store.accept(&envelope, text, &mailboxes).await
+            self.store.accept(&envelope, text, &mailboxes, &[]).await
         })
     }
 
@@ -84,7 +85,7 @@ impl Case {
             .chain([self.dir.path().join(".pillarbox").as_path()])
             .flat_map(names_in)
             .filter(|name| !name.ends_with(".mbox") && !name.ends_with(".maildrop"))
-            .filter(|name| ![".pillarbox", "append"].contains(&name.as_str()))
+            .filter(|name| ![".pillarbox", "append", "mqueue", "mqueue.claims"].contains(&name.as_str()))
             .filter(|name| !["lock-", "stale-", "new-"].iter().any(|kind| name.starts_with(kind)))
             .collect();
         assert_eq!(left, [""; 0]);

@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::StoreError;
 use crate::locks::try_lock;
-use crate::place::Place;
+use crate::place::{Place, is_known_name};
 
 /// First line of an intent.
 const TITLE: &str = "pillarbox append 2";
@@ -152,7 +152,7 @@ fn parse(content: &str) -> Option<Vec<Target>> {
 fn parse_target(line: &str) -> Option<Target> {
     match line.split(' ').collect::<Vec<_>>()[..] {
         ["mailbox", name, "inode", inode, "old", old, "new", new, "octets", octets, "hash", hash]
-            if crate::is_mailbox_name(name) =>
+            if is_known_name(name) =>
         {
             let target = Target {
                 name: name.to_owned(),

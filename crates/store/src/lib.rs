@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use pillarbox_proto::address::LOCAL_PART_MAX_OCTETS;
 use pillarbox_proto::{Address, Envelope};
@@ -24,6 +25,7 @@ mod locks;
 mod maildrop;
 mod mbox;
 mod place;
+mod queue;
 mod quote;
 mod recover;
 mod recovery;
@@ -35,6 +37,7 @@ mod update;
 pub use error::StoreError;
 pub use maildrop::{MboxMaildrop, MboxReader};
 pub use mbox::{LOCK_TIMEOUT, MboxStore};
+pub use queue::MboxClaim;
 pub use recovery::Recovery;
 pub use text::{Draft, TEXT_IN_MEMORY_MAX_OCTETS, Text};
 
@@ -52,18 +55,21 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`StoreError`] when the question cannot be answered now; the same address may be asked for again later.
     fn mailbox(&self, address: &Address) -> impl Future<Output = Result<Option<Mailbox>, StoreError>> + Send;
 
-    /// Accepts one message for several mailboxes, all or nothing. A mailbox named twice gets it once.
+    /// Accepts one message for several mailboxes of this host and for recipients elsewhere, who are queued: all or
+    /// nothing. A mailbox named twice gets it once.
     ///
-    /// On `Ok` the message is in every mailbox and survives a power cut. Dropping the future before it is ready
+    /// On `Ok` the message is in every mailbox and in the queue, and survives a power cut. Dropping the future before it is ready
     /// cancels the waiting for locks; a commit that has begun is finished all the same.
     ///
     /// # Errors
-    /// [`StoreError::Full`], [`StoreError::Locked`] and the others. On any error no mailbox holds any part of it.
+    /// [`StoreError::Full`], [`StoreError::Locked`] and the others. On any error no mailbox and no queue holds
+    /// any part of it.
     fn accept(
         &self,
         envelope: &Envelope,
         text: Text,
-        mailboxes: &[Mailbox],
+        local: &[Mailbox],
+        remote: &[Address],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Opens a maildrop for one POP3 session and lists it.
@@ -109,6 +115,51 @@ pub trait TextReader: Send + 'static {
     /// [`StoreError::Changed`] when the text is no longer the one that was listed. What came before is then not to be
     /// taken for a message: the last chunk only comes when the whole text has proved to be what was listed.
     fn next(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+}
+
+/// Mail on its way out. Who sends it, when, and what is told about it lives above; the queue keeps what is not settled.
+pub trait Queue: Clone + Send + Sync + 'static {
+    /// An item that somebody is sending.
+    type Claim: Claim;
+
+    /// What is in the queue, oldest first, whether somebody is sending it or not.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the queue cannot be read.
+    fn browse(&self) -> impl Future<Output = Result<Vec<Item>, StoreError>> + Send;
+
+    /// Claims an item: as long as the claim lives, nobody else gets it. `None`: somebody has it, or it is gone. A claim
+    /// ends with its process.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the queue cannot be read.
+    fn claim(&self, item: &Item) -> impl Future<Output = Result<Option<Self::Claim>, StoreError>> + Send;
+}
+
+/// An item that is ours alone. Dropping it gives it back, as it was.
+pub trait Claim: Send + 'static {
+    /// Who it is from, and who has not got it yet.
+    fn envelope(&self) -> &Envelope;
+
+    /// The text, as it was accepted.
+    fn text(&self) -> &Arc<Text>;
+
+    /// Removes the recipients `done` from the item, durably, and the item when none is left; gives the rest back.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when the item is no longer what was claimed; on any error the item stays as it is.
+    fn settle(self, done: &[Address]) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// An item of the queue.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// What it is known by until it is settled. Equal items have equal ids.
+    pub(crate) id: scan::Identity,
+    /// Who it is from and for; `None` when the queue holds something there that cannot be read.
+    pub envelope: Option<Envelope>,
+    /// Octets of the text.
+    pub octets: u64,
 }
 
 /// A mailbox that the store has found: its name holds only `[A-Za-z0-9._+-]` and does not start with `.`.

@@ -37,9 +37,9 @@ pub struct MboxMaildrop {
 
 /// The file that was listed.
 #[derive(Clone, Debug)]
-struct Snapshot {
-    file: Arc<File>,
-    path: PathBuf,
+pub(crate) struct Snapshot {
+    pub(crate) file: Arc<File>,
+    pub(crate) path: PathBuf,
 }
 
 impl MboxMaildrop {
@@ -106,7 +106,7 @@ impl Maildrop for MboxMaildrop {
     fn read(&self, index: usize) -> MboxReader {
         MboxReader {
             path: self.mailbox.path.clone(),
-            state: State::Reading(Box::new(self.mailbox.passage(self.entries[index]))),
+            state: State::Reading(Box::new(Passage::new(self.mailbox.clone(), self.entries[index]))),
         }
     }
 
@@ -165,7 +165,7 @@ impl TextReader for MboxReader {
 }
 
 /// One message on its way from the file to the wire.
-struct Passage {
+pub(crate) struct Passage {
     mailbox: Snapshot,
     entry: Entry,
     /// Up to where the file has been read.
@@ -177,10 +177,11 @@ struct Passage {
     is_complete: bool,
 }
 
-impl Snapshot {
-    fn passage(&self, entry: Entry) -> Passage {
-        Passage {
-            mailbox: self.clone(),
+impl Passage {
+    /// Nothing read yet.
+    pub(crate) fn new(mailbox: Snapshot, entry: Entry) -> Self {
+        Self {
+            mailbox,
             entry,
             at: entry.start,
             identifier: Some(Identifier::new()),
@@ -189,11 +190,9 @@ impl Snapshot {
             is_complete: false,
         }
     }
-}
 
-impl Passage {
     /// The next chunk; blocks the thread.
-    fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         let (Some(identifier), Some(unquoter)) = (&mut self.identifier, &mut self.unquoter) else { return Ok(None) };
         let path: &Path = &self.mailbox.path;
         let left = usize::try_from(self.entry.end - self.at).unwrap_or(CHUNK_OCTETS);
@@ -240,7 +239,7 @@ impl std::fmt::Debug for Passage {
 
 /// The MD5 of a message's text as it goes on the wire (C-P6); blocks the thread.
 fn unique_id(mailbox: &Snapshot, entry: Entry) -> Result<[u8; 16], StoreError> {
-    let mut passage = mailbox.passage(entry);
+    let mut passage = Passage::new(mailbox.clone(), entry);
     let mut md5 = Md5::new();
     while let Some(chunk) = passage.next()? {
         md5.update(&chunk);

@@ -9,10 +9,10 @@ use pillarbox_proto::address::LOCALHOST;
 use pillarbox_proto::{Address, Envelope};
 
 use crate::locks::with_mailboxes;
-use crate::place::Place;
+use crate::place::{Place, QUEUE};
 use crate::{
     Draft, Mailbox, MboxMaildrop, Recovery, Store, StoreError, Text, append, blocking, files, from_line,
-    is_mailbox_name, recover,
+    is_mailbox_name, queue, recover,
 };
 
 /// How long a lock that somebody else holds is waited for (C-S9).
@@ -25,7 +25,7 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct MboxStore {
     pub(crate) place: Arc<Place>,
-    lock_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
 }
 
 impl MboxStore {
@@ -116,8 +116,15 @@ impl Store for MboxStore {
         .await
     }
 
-    async fn accept(&self, envelope: &Envelope, text: Text, mailboxes: &[Mailbox]) -> Result<(), StoreError> {
-        let mut names: Vec<String> = mailboxes.iter().map(|mailbox| mailbox.0.clone()).collect();
+    async fn accept(
+        &self,
+        envelope: &Envelope,
+        text: Text,
+        local: &[Mailbox],
+        remote: &[Address],
+    ) -> Result<(), StoreError> {
+        let mut names: Vec<String> = local.iter().map(|mailbox| mailbox.0.clone()).collect();
+        names.extend((!remote.is_empty()).then(|| QUEUE.to_owned()));
         names.sort_unstable();
         names.dedup();
         if names.is_empty() {
@@ -125,9 +132,11 @@ impl Store for MboxStore {
         }
         let place = Arc::clone(&self.place);
         let reverse_path = envelope.reverse_path.clone();
+        let to = queue::envelope_block(remote);
         with_mailboxes(&self.place, &names, self.lock_timeout, move |locked| {
             let from_line = from_line::format(&reverse_path, Timestamp::now());
-            append::deliver(&place, locked, &from_line, &text)
+            let queued = from_line.clone() + &to;
+            append::deliver(&place, locked, |name| if name == QUEUE { &queued } else { &from_line }, &text)
         })
         .await
     }

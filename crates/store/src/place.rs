@@ -14,11 +14,23 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::files::Files;
+use crate::files::{Files, already_exists};
 use crate::{Recovery, StoreError, is_mailbox_name};
 
 /// What a mailbox's file name ends with.
 const EXTENSION: &str = ".mbox";
+
+/// What the queue is called among the names of mailboxes. It is locked, appended to and repaired like them, and no
+/// mailbox can have this name.
+pub(crate) const QUEUE: &str = ".mqueue";
+
+/// The file name of the queue (C-F1).
+const QUEUE_FILE: &str = "mqueue";
+
+/// Whether files of ours may be about something of this name: a mailbox, or the queue.
+pub(crate) fn is_known_name(name: &str) -> bool {
+    name == QUEUE || is_mailbox_name(name)
+}
 
 /// A folder of mailboxes and the working folder inside it.
 #[derive(Debug)]
@@ -65,11 +77,24 @@ impl Place {
     }
 
     pub(crate) fn mailbox(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}{EXTENSION}"))
+        self.dir.join(file_name(name))
     }
 
     pub(crate) fn dotlock(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}{EXTENSION}.lock"))
+        self.dir.join(file_name(name) + ".lock")
+    }
+
+    /// The mailbox, or the queue, that a dotlock of this file name belongs to.
+    pub(crate) fn name_of_dotlock(file: &str) -> Option<&str> {
+        match file.strip_suffix(".lock")? {
+            QUEUE_FILE => Some(QUEUE),
+            file => file.strip_suffix(EXTENSION).filter(|name| is_mailbox_name(name)),
+        }
+    }
+
+    /// A file in which each item that somebody is sending has an octet, which is locked as long as that one lives.
+    pub(crate) fn claims(&self) -> PathBuf {
+        self.side.join("mqueue.claims")
     }
 
     pub(crate) fn session(&self, name: &str) -> PathBuf {
@@ -129,9 +154,15 @@ impl Place {
         }
     }
 
-    /// Opens a mailbox for reading and writing, if it is one (C-S6).
+    /// Opens a mailbox for reading and writing, if it is one (C-S6). The queue is made when there is none.
     pub(crate) fn open_mailbox(&self, name: &str) -> Result<File, StoreError> {
         let path = self.mailbox(name);
+        if name == QUEUE && !path.exists() {
+            match self.files.create_new(&path) {
+                Err(error) if !already_exists(&error) => return Err(error),
+                _ => {}
+            }
+        }
         let absent = || StoreError::NoSuchMailbox { name: name.to_owned() };
         let file = open_no_follow(&path, true).map_err(|source| match source.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOENT | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => absent(),
@@ -204,6 +235,10 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
         }
     }
     Ok(filled)
+}
+
+fn file_name(name: &str) -> String {
+    if name == QUEUE { QUEUE_FILE.to_owned() } else { format!("{name}{EXTENSION}") }
 }
 
 fn check_metadata(path: &Path, metadata: &Metadata) -> Result<bool, StoreError> {

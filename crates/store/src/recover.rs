@@ -6,15 +6,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::StoreError;
 use crate::append::{cut_back, inode_and_size};
 use crate::files::not_found;
 use crate::from_line::FROM;
 use crate::intent::{Found, Target, is_live};
 use crate::locks::{Locked, Turn};
-use crate::place::{Place, is_left_behind, read_at};
+use crate::place::{Place, is_known_name, is_left_behind, read_at};
 use crate::redo::{self, Redone};
 use crate::scan::scan;
-use crate::{StoreError, is_mailbox_name};
 
 /// Repairs everything in the folder that no living process looks after. What cannot be repaired now becomes a note, and
 /// is tried again by the next one to lock the mailbox.
@@ -29,15 +29,15 @@ pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
     };
     or_note(sweep(place));
     for file in place.names_in(&place.side)? {
-        if let Some(name) = file.strip_suffix(".update").filter(|name| is_mailbox_name(name)) {
+        if let Some(name) = file.strip_suffix(".update").filter(|name| is_known_name(name)) {
             or_note(redo_or_leave(place, name));
-        } else if let Some(name) = file.strip_suffix(".update.tmp").filter(|name| is_mailbox_name(name)) {
+        } else if let Some(name) = file.strip_suffix(".update.tmp").filter(|name| is_known_name(name)) {
             or_note(remove_unless_locked(place, name, &place.side.join(&file)));
         }
     }
     or_note(settle_intents(place, &[]).map(drop));
     for file in place.names_in(&place.dir)? {
-        if let Some(name) = file.strip_suffix(".mbox.lock").filter(|name| is_mailbox_name(name)) {
+        if let Some(name) = Place::name_of_dotlock(&file) {
             // Locking removes a stale dotlock, for which programs of others would wait. What is had is given back.
             or_note(lock_now(place, name).map(drop));
         }

@@ -27,12 +27,13 @@ const HASH_OCTETS: u64 = 16;
 /// How much is copied at once; little in tests, so that few octets take several steps.
 const COPY_OCTETS: usize = if cfg!(test) { 1024 } else { 256 * 1024 };
 
-/// A part of a file that is to be copied.
+/// What is to be copied.
 #[derive(Debug)]
-pub(crate) struct Source<'a> {
-    pub(crate) file: &'a File,
-    pub(crate) path: &'a Path,
-    pub(crate) range: Range<u64>,
+pub(crate) enum Source<'a> {
+    /// A part of a file.
+    Part { file: &'a File, path: &'a Path, range: Range<u64> },
+    /// Something new.
+    New(&'a [u8]),
 }
 
 /// A record that is durable.
@@ -101,7 +102,7 @@ pub(crate) fn finish(place: &Place, mailbox: &mut Locked, record: &Record) -> Re
     let Record { header, path, file } = record;
     let finish = || {
         let files = &place.files;
-        let tail = Source { file, path, range: header.octets..header.octets + header.tail };
+        let tail = Source::Part { file, path, range: header.octets..header.octets + header.tail };
         copy(&tail, |block, done| files.write_all_at(&mailbox.file, &mailbox.path, block, header.gap + done))?;
         // The tail must be in place for good before the old rest, which says that it may not be, is cut off.
         files.sync_all(&mailbox.file, &mailbox.path)?;
@@ -130,10 +131,10 @@ pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreE
     if size >= header.size && hash(&mailbox.file, &mailbox.path, end..header.size)? == header.rest {
         let record = if size > header.size {
             // What another program has added is to move down with the tail. Only a record that has it can be redone.
-            let tail = Source { file: &file, path: &path, range: header.octets..header.octets + header.tail };
+            let tail = Source::Part { file: &file, path: &path, range: header.octets..header.octets + header.tail };
             let mailbox_file = Arc::clone(&mailbox.file);
             let mailbox_path = mailbox.path.clone();
-            let added = Source { file: &mailbox_file, path: &mailbox_path, range: header.size..size };
+            let added = Source::Part { file: &mailbox_file, path: &mailbox_path, range: header.size..size };
             let record = write(place, mailbox, inode, size, header.gap, &[tail, added])?;
             place.files.sync_dir(&place.side)?;
             record
@@ -180,7 +181,7 @@ fn write(
     gap: u64,
     tail: &[Source<'_>],
 ) -> Result<Record, StoreError> {
-    let octets: u64 = tail.iter().map(|source| source.range.end - source.range.start).sum();
+    let octets: u64 = tail.iter().map(Source::octets).sum();
     let rest = hash(&mailbox.file, &mailbox.path, gap + octets..size)?;
     let header = Header { inode, size, gap, tail: octets, rest, octets: 0 };
     let (tmp, path) = (place.update_tmp(&mailbox.name), place.update(&mailbox.name));
@@ -246,6 +247,15 @@ fn read(file: &File, path: &Path) -> Result<Option<(Header, u64)>, StoreError> {
     Ok((said == *format!("{tail:016x}").as_bytes()).then_some((header, tail)))
 }
 
+impl Source<'_> {
+    fn octets(&self) -> u64 {
+        match self {
+            Self::Part { range, .. } => range.end - range.start,
+            Self::New(octets) => octets.len() as u64,
+        }
+    }
+}
+
 impl Header {
     fn show(&self) -> String {
         let Self { inode, size, gap, tail, rest, .. } = self;
@@ -276,7 +286,7 @@ impl Header {
 /// Hash of a part of a file.
 pub(crate) fn hash(file: &File, path: &Path, range: Range<u64>) -> Result<u64, StoreError> {
     let mut hash = Xxh3::new();
-    copy(&Source { file, path, range }, |block, _| {
+    copy(&Source::Part { file, path, range }, |block, _| {
         hash.update(block);
         Ok(())
     })?;
@@ -285,16 +295,20 @@ pub(crate) fn hash(file: &File, path: &Path, range: Range<u64>) -> Result<u64, S
 
 /// Gives the octets of `source` to `take`, in blocks, each with its offset from the beginning of the range.
 fn copy(source: &Source<'_>, mut take: impl FnMut(&[u8], u64) -> Result<(), StoreError>) -> Result<(), StoreError> {
-    let octets = source.range.end - source.range.start;
+    let (file, path, range) = match source {
+        Source::Part { file, path, range } => (file, path, range),
+        Source::New(octets) => return take(octets, 0),
+    };
+    let octets = range.end - range.start;
     let mut block = vec![0; usize::try_from(octets).map_or(COPY_OCTETS, |octets| octets.min(COPY_OCTETS))];
     let mut done = 0;
     while done < octets {
         let want = usize::try_from(octets - done).map_or(block.len(), |rest| rest.min(block.len()));
-        let read = read_at(source.file, &mut block[..want], source.range.start + done)
-            .map_err(|error| StoreError::io(source.path, error))?;
+        let read =
+            read_at(file, &mut block[..want], range.start + done).map_err(|error| StoreError::io(path, error))?;
         if read < want {
             let error = io::Error::new(io::ErrorKind::UnexpectedEof, "shorter than a moment ago");
-            return Err(StoreError::io(source.path, error));
+            return Err(StoreError::io(path, error));
         }
         take(&block[..want], done)?;
         done += want as u64;

@@ -39,7 +39,7 @@ pub(crate) struct Entry {
 /// What tells entries apart: a hash and the length of `From ` line and text, as stored. Equal ones are interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
-    hash: u64,
+    pub(crate) hash: u64,
     length: u64,
 }
 

@@ -73,9 +73,17 @@ impl Draft {
     /// # Errors
     /// As [`Draft::append`].
     pub async fn finish(mut self) -> Result<Text, StoreError> {
-        if !matches!(self.spill, Spill::None) && !self.pending.is_empty() {
+        if self.is_spilled() && !self.pending.is_empty() {
             self.flush().await?;
         }
+        self.into_text()
+    }
+
+    fn is_spilled(&self) -> bool {
+        !matches!(self.spill, Spill::None)
+    }
+
+    fn into_text(self) -> Result<Text, StoreError> {
         let octets = self.octets;
         match self.spill {
             Spill::None => Ok(Text { octets, body: Body::Memory(self.pending) }),
@@ -90,30 +98,33 @@ impl Draft {
     /// Moves what is pending to the file.
     async fn flush(&mut self) -> Result<(), StoreError> {
         let dir = Arc::clone(&self.dir);
-        let pending = std::mem::take(&mut self.pending);
-        let spilled = match std::mem::replace(&mut self.spill, Spill::Lost) {
-            Spill::None => None,
-            Spill::Open(spilled) => Some(spilled),
-            Spill::Lost => return Err(lost(&dir)),
-        };
-        let (spilled, mut pending) = crate::blocking(&self.dir, move || {
-            let failed = |source| StoreError::io(&dir, source);
-            let mut spilled = match spilled {
-                Some(spilled) => spilled,
-                None => {
-                    Box::new(Spilled { file: tempfile::tempfile_in(&dir).map_err(failed)?, octets: 0, md5: Md5::new() })
-                }
-            };
-            spilled.file.write_all_at(&pending, spilled.octets).map_err(failed)?;
-            spilled.octets += pending.len() as u64;
-            spilled.md5.update(&pending);
-            Ok((spilled, pending))
+        let mut pending = std::mem::take(&mut self.pending);
+        let spill = std::mem::replace(&mut self.spill, Spill::Lost);
+        (self.spill, self.pending) = crate::blocking(&self.dir, move || {
+            let spill = spill.write(&dir, &pending)?;
+            pending.clear();
+            Ok((spill, pending))
         })
         .await?;
-        pending.clear();
-        self.pending = pending;
-        self.spill = Spill::Open(spilled);
         Ok(())
+    }
+}
+
+impl Spill {
+    /// Adds octets to the file; blocks the thread.
+    fn write(self, dir: &Path, octets: &[u8]) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::io(dir, source);
+        let mut spilled = match self {
+            Self::None => {
+                Box::new(Spilled { file: tempfile::tempfile_in(dir).map_err(failed)?, octets: 0, md5: Md5::new() })
+            }
+            Self::Open(spilled) => spilled,
+            Self::Lost => return Err(lost(dir)),
+        };
+        spilled.file.write_all_at(octets, spilled.octets).map_err(failed)?;
+        spilled.octets += octets.len() as u64;
+        spilled.md5.update(octets);
+        Ok(Self::Open(spilled))
     }
 }
 
@@ -169,6 +180,59 @@ impl Text {
             at += want as u64;
         }
         Ok(())
+    }
+}
+
+impl Text {
+    /// Collects the octets that `next` gives until it gives none; blocks the thread. `dir` is where a long text goes.
+    pub(crate) fn collect(
+        dir: &Arc<Path>,
+        mut next: impl FnMut() -> Result<Option<Vec<u8>>, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let mut draft = Draft::new(Arc::clone(dir));
+        loop {
+            let chunk = next()?;
+            draft.pending.extend_from_slice(chunk.as_deref().unwrap_or_default());
+            draft.octets += chunk.as_ref().map_or(0, Vec::len) as u64;
+            let is_long = draft.pending.len() > TEXT_IN_MEMORY_MAX_OCTETS;
+            if is_long || chunk.is_none() && draft.is_spilled() {
+                draft.spill = std::mem::replace(&mut draft.spill, Spill::Lost).write(dir, &draft.pending)?;
+                draft.pending.clear();
+            }
+            if chunk.is_none() {
+                return draft.into_text();
+            }
+        }
+    }
+
+    /// Up to [`BLOCK_OCTETS`] octets from `at` on; none at the end.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the temporary file cannot be read.
+    pub async fn block(self: &Arc<Self>, at: u64) -> Result<Vec<u8>, StoreError> {
+        let left = self.octets.saturating_sub(at);
+        let want = usize::try_from(left).map_or(BLOCK_OCTETS, |left| left.min(BLOCK_OCTETS));
+        match &self.body {
+            Body::Memory(octets) => {
+                // What is in memory has a `usize` length, and `at` is not beyond it here.
+                let at = octets.len() - usize::try_from(left).unwrap_or(octets.len());
+                Ok(octets[at..at + want].to_vec())
+            }
+            Body::File { dir, .. } => {
+                let text = Arc::clone(self);
+                crate::blocking(dir, move || {
+                    let mut block = vec![0; want];
+                    match &text.body {
+                        Body::File { file, dir, .. } => {
+                            file.read_exact_at(&mut block, at).map_err(|source| StoreError::io(dir, source))?;
+                        }
+                        Body::Memory(_) => block.clear(),
+                    }
+                    Ok(block)
+                })
+                .await
+            }
+        }
     }
 }
 

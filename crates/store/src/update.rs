@@ -37,13 +37,27 @@ pub(crate) fn remove(
         return Err(StoreError::Changed { path: mailbox.path.clone() });
     }
     let kept = kept_ranges(&current[first..], &doomed[first..]);
-    if kept.is_empty() {
+    let (file, path) = (Arc::clone(&mailbox.file), mailbox.path.clone());
+    let part = |range| Source::Part { file: &file, path: &path, range };
+    rewrite(place, mailbox, (inode, size), gap, &kept.into_iter().map(part).collect::<Vec<_>>())
+}
+
+/// Replaces everything behind `gap`, in place and all or nothing.
+///
+/// # Errors
+/// As [`remove`].
+pub(crate) fn rewrite(
+    place: &Place,
+    mailbox: &mut Locked,
+    (inode, size): (u64, u64),
+    gap: u64,
+    tail: &[Source<'_>],
+) -> Result<(), StoreError> {
+    if tail.is_empty() {
         place.files.set_len(&mailbox.file, &mailbox.path, gap)?;
         return place.files.sync_all(&mailbox.file, &mailbox.path);
     }
-    let (file, path) = (Arc::clone(&mailbox.file), mailbox.path.clone());
-    let sources: Vec<Source<'_>> = kept.into_iter().map(|range| Source { file: &file, path: &path, range }).collect();
-    let record = redo::decide(place, mailbox, inode, size, gap, &sources)?;
+    let record = redo::decide(place, mailbox, inode, size, gap, tail)?;
     redo::finish(place, mailbox, &record)
 }
 

@@ -244,7 +244,7 @@ async fn nobody_waiting_for_a_commit_does_not_stop_it() {
     for _ in 0..50 {
         let text = common::text(&folder.store, b"a\r\n").await;
         let envelope = common::envelope();
-        let mut accept = Box::pin(folder.store.accept(&envelope, text, &alice));
+        let mut accept = Box::pin(folder.store.accept(&envelope, text, &alice, &[]));
         // Polled once: the job has been handed over. Then dropped.
         let ready = std::future::poll_fn(|context| std::task::Poll::Ready(accept.as_mut().poll(context))).await;
         drop(accept);

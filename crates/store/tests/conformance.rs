@@ -82,7 +82,7 @@ async fn all_recipients_once(store: &impl Store) {
         assert_eq!(texts(&store.open(&mailbox(store, name).await).await.unwrap()).await, ["once\r\n"]);
     }
     // Nobody: nothing.
-    store.accept(&envelope(), text(store, b"nobody\r\n").await, &[]).await.unwrap();
+    store.accept(&envelope(), text(store, b"nobody\r\n").await, &[], &[]).await.unwrap();
     // A draft that is dropped leaves no trace.
     drop(store.draft());
 }

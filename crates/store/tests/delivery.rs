@@ -56,7 +56,7 @@ async fn the_null_path_and_quoted_ones() {
     let alice = [folder.mailbox("alice").await];
     for path in [None, Some(address("a b"))] {
         let envelope = Envelope { reverse_path: ReversePath(path), forward_paths: Vec::new() };
-        folder.store.accept(&envelope, text(&folder.store, b"").await, &alice).await.unwrap();
+        folder.store.accept(&envelope, text(&folder.store, b"").await, &alice, &[]).await.unwrap();
     }
     let expected = "From <> DATE\n\nFrom <\"a b\"@localhost> DATE\n\n";
     assert_eq!(without_dates(&folder.mbox("alice")), expected);
@@ -88,8 +88,9 @@ async fn one_mailbox_that_fails_fails_all() {
         mailboxes.push(folder.mailbox(name).await);
     }
     let bob = folder.path("bob.mbox");
-    let refused =
-        async || folder.store.accept(&envelope(), text(&folder.store, b"a\r\n").await, &mailboxes).await.unwrap_err();
+    let refused = async || {
+        folder.store.accept(&envelope(), text(&folder.store, b"a\r\n").await, &mailboxes, &[]).await.unwrap_err()
+    };
 
     fs::hard_link(&bob, folder.path("other")).unwrap();
     assert!(matches!(refused().await, StoreError::HardLinked { path } if path.ends_with("bob.mbox")));

@@ -82,7 +82,7 @@ pub(crate) async fn deliver<S: Store>(store: &S, names: &[&str], octets: &str) -
     for name in names {
         mailboxes.push(mailbox(store, name).await);
     }
-    store.accept(&envelope(), text(store, octets.as_bytes()).await, &mailboxes).await
+    store.accept(&envelope(), text(store, octets.as_bytes()).await, &mailboxes, &[]).await
 }
 
 pub(crate) async fn read(mut reader: impl TextReader) -> Result<Vec<u8>, StoreError> {

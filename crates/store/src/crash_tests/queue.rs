@@ -1,0 +1,136 @@
+//! The queue: a message for here and elsewhere is in both or in neither, and settling an item is done or not.
+
+use std::fs;
+
+use nix::libc::{EDQUOT, EIO, ENOSPC};
+
+use super::{Case, FROM, has_entry, run};
+use crate::files::tests::Fault;
+use crate::{Claim as _, Mailbox, Queue as _, Store as _, StoreError};
+
+const BEFORE: &str = "From <x@localhost> Mon Aug 22 23:00:00 2016\nX-Envelope-To: <z@x.org>\n\nbefore\r\n\n";
+
+fn case() -> Case {
+    let case = Case::new(&[("alice", "before\n")]);
+    fs::write(case.dir.path().join("mqueue"), BEFORE).unwrap();
+    case
+}
+
+fn queue(case: &Case) -> String {
+    fs::read_to_string(case.dir.path().join("mqueue")).unwrap()
+}
+
+fn accept(case: &Case) -> Result<(), StoreError> {
+    run(async {
+        let mut draft = case.store.draft();
+        draft.append(b"new\r\n").await?;
+        let envelope = pillarbox_proto::Envelope {
+            reverse_path: pillarbox_proto::ReversePath(Some("x@localhost".parse().unwrap())),
+            forward_paths: Vec::new(),
+        };
+        let remote = ["a@x.org".parse().unwrap()];
+        case.store.accept(&envelope, draft.finish().await?, &[Mailbox("alice".to_owned())], &remote).await
+    })
+}
+
+/// Whether the message is in both; that it is in one of them only is an error.
+fn is_accepted(case: &Case, number: usize) -> bool {
+    let local = has_entry(&case.content("alice"), "before\n", "new\r\n");
+    let remote = has_entry(&queue(case), BEFORE, "X-Envelope-To: <a@x.org>\n\nnew\r\n");
+    assert_eq!(local, remote, "operation {number}");
+    local
+}
+
+/// holds C-F1 and C-S9
+#[test]
+fn accepting_for_here_and_elsewhere_with_any_operation_failing() {
+    for errno in [ENOSPC, EIO, EDQUOT] {
+        for number in 0.. {
+            let case = case();
+            let files = &case.store.place.files;
+            files.inject(Fault::Fail(number, errno));
+            let result = accept(&case);
+            let failed = files.done() > number;
+            files.inject(Fault::None);
+            // What could not be undone is, by the next one to lock both.
+            accept_nothing(&case);
+            assert_eq!(is_accepted(&case, number), result.is_ok(), "operation {number}: {result:?}");
+            if !failed {
+                assert!(number > 12, "all operations are counted");
+                break;
+            }
+        }
+    }
+}
+
+fn accept_nothing(case: &Case) {
+    run(async { case.store.browse().await.map(drop) }).unwrap();
+    run(async { case.store.open(&Mailbox("alice".to_owned())).await.map(drop) }).unwrap();
+}
+
+/// holds C-F1 and C-S9
+#[test]
+fn accepting_for_here_and_elsewhere_dies_anywhere() {
+    let mut seen = [false; 2];
+    for number in 0.. {
+        let case = case();
+        let files = &case.store.place.files;
+        files.inject(Fault::Die(number));
+        let acknowledged = accept(&case).is_ok();
+        let died = files.done() > number;
+        case.recover(Fault::None);
+        let accepted = is_accepted(&case, number);
+        assert!(accepted || !acknowledged, "operation {number}");
+        seen[usize::from(accepted)] = true;
+        case.assert_tidy();
+        if !died {
+            break;
+        }
+    }
+    assert_eq!(seen, [true; 2]);
+}
+
+const TWO: &str = "X-Envelope-To: <a@x.org>\nX-Envelope-To: <b@x.org>\n\ntext\r\n\n";
+const ONE: &str = "X-Envelope-To: <b@x.org>\n\ntext\r\n\n";
+
+/// A queue of an item for two, and another behind it; the first recipient is settled, and `fault` goes wrong.
+fn settle_first(fault: Fault) -> (Case, bool, usize) {
+    let case = Case::new(&[]);
+    fs::write(case.dir.path().join("mqueue"), format!("{FROM}{TWO}{BEFORE}")).unwrap();
+    let files = &case.store.place.files;
+    let settled = run(async {
+        let items = case.store.browse().await.unwrap();
+        let claim = case.store.claim(&items[0]).await.unwrap().unwrap();
+        files.inject(fault);
+        claim.settle(&["a@x.org".parse().unwrap()]).await.is_ok()
+    });
+    let done = files.done();
+    files.inject(Fault::None);
+    (case, settled, done)
+}
+
+/// holds C-F4
+#[test]
+fn settling_with_any_operation_failing_or_dying_happens_or_not() {
+    let (before, after) = (format!("{FROM}{TWO}{BEFORE}"), format!("{FROM}{ONE}{BEFORE}"));
+    for make in [|number| Fault::Fail(number, ENOSPC), |number| Fault::Fail(number, EIO), Fault::Die] {
+        let mut seen = [false; 2];
+        for number in 0.. {
+            let (case, settled, done) = settle_first(make(number));
+            if matches!(make(number), Fault::Die(_)) {
+                case.recover(Fault::None);
+            } else {
+                run(async { case.store.browse().await.map(drop) }).unwrap();
+            }
+            let content = queue(&case);
+            assert!(content == after || content == before && !settled, "operation {number}: {content:?}");
+            seen[usize::from(content == after)] = true;
+            case.assert_tidy();
+            if done <= number {
+                assert!(number > 8, "all operations are counted");
+                break;
+            }
+        }
+        assert_eq!(seen, [true; 2]);
+    }
+}
