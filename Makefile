@@ -2,7 +2,7 @@
 # Cargo does the work: this file only says which of it.
 
 CARGO    ?= cargo
-PROGRAMS := echoserver smtp pop3 pillarbox echo-test smtp-test pop3-test
+PROGRAMS := echoserver smtp pop3 forward pillarbox echo-test smtp-test pop3-test
 
 # What the classic programs need to build and test: all of it but long documents and what they do not need.
 PACKED := Cargo.toml Cargo.lock Makefile README.md LICENSE rustfmt.toml clippy.toml crates

@@ -6,10 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use pillarbox_proto::smtp::MESSAGE_MAX_OCTETS;
+use pillarbox_relay::deliver::SMTP_PORT;
 use pillarbox_server::loopback;
 
 use crate::author::AUTHOR;
@@ -82,6 +84,40 @@ pub struct Pop3 {
     pub dir: Option<PathBuf>,
 }
 
+/// Tries once to deliver the mail for other domains that `smtp` has put into DIR/mqueue.
+///
+/// Exits 0 when the queue is empty at the end, 75 when something remains in it.
+#[derive(Parser, Debug)]
+#[command(name = "forward", version)]
+pub struct Forward {
+    /// Print the author's name and login, and exit
+    #[arg(short, long)]
+    pub author: bool,
+    /// Write what is said to other hosts, and what they say, to stderr
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How mail is sent on.
+    #[command(flatten)]
+    pub sending: Sending,
+    /// Folder with the mailboxes and the queue
+    #[arg(value_name = "DIR", required_unless_present = "author")]
+    pub dir: Option<PathBuf>,
+}
+
+/// How mail is sent on (C-F3, C-F6).
+#[derive(Args, Debug)]
+pub struct Sending {
+    /// Ask this DNS server instead of the system's
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub resolver: Option<SocketAddr>,
+    /// Port to which other hosts are dialed
+    #[arg(long = "port", value_name = "PORT", default_value_t = SMTP_PORT)]
+    pub remote_port: u16,
+    /// Cap on every time limit: of a DNS look-up, of connecting, of each reply
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub timeout: Option<Duration>,
+}
+
 /// Prints author and login to stderr, as `-a` asks.
 pub fn print_author() {
     let _ = writeln!(std::io::stderr(), "{AUTHOR}");
@@ -144,6 +180,12 @@ pub struct Serve {
     /// Largest message that is taken, in octets
     #[arg(long, value_name = "OCTETS", default_value_t = MESSAGE_MAX_OCTETS)]
     pub max_size: u64,
+    /// How often mail for other domains is sent on: 30s, 1m, 2h, never
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_interval)]
+    pub forward_every: Interval,
+    /// How mail is sent on.
+    #[command(flatten)]
+    pub sending: Sending,
     /// Write what clients and server say to stderr
     #[arg(short, long)]
     pub verbose: bool,
@@ -172,6 +214,27 @@ pub enum User {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// How often something happens; `None`: never.
+pub type Interval = Option<Duration>;
+
+/// Reads `90s`, `1m`, `2h`, or a number of seconds; not zero.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let (number, seconds) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) if text.ends_with('m') => (number, 60),
+        Some(number) if text.ends_with('h') => (number, 3600),
+        Some(number) => (number, 1),
+        None => (text, 1),
+    };
+    match number.parse::<u32>() {
+        Ok(number) if number > 0 => Ok(Duration::from_secs(u64::from(number) * seconds)),
+        _ => Err("not a time like 30s, 1m or 2h".to_owned()),
+    }
+}
+
+fn parse_interval(text: &str) -> Result<Interval, String> {
+    if text == "never" { Ok(None) } else { parse_time(text).map(Some) }
 }
 
 /// The folder used where none is named: in the current folder, as in the seed's example.
@@ -210,7 +273,19 @@ mod tests {
         Echoserver::command().debug_assert();
         Smtp::command().debug_assert();
         Pop3::command().debug_assert();
+        Forward::command().debug_assert();
         Pillarbox::command().debug_assert();
+    }
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [("30s", 30), ("1m", 60), ("2h", 7200), ("7", 7)] {
+            assert_eq!(parse_time(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0", "0s", "m", "1d", "-1s", "1.5m", "never"] {
+            assert!(parse_time(text).is_err(), "{text:?}");
+        }
+        assert_eq!(parse_interval("never"), Ok(None));
     }
 
     #[test]

@@ -62,16 +62,45 @@ impl Host {
         for address in &listening {
             say(format_args!("listening on {address}"));
             if !address.ip().is_loopback() {
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "warning: {address} can be reached from elsewhere, and the password is public"
-                );
+                warn(format_args!("warning: {address} can be reached from elsewhere, and the password is public"));
             }
         }
         Ok(listening)
     }
 
-    /// Waits for the stop signal and for everything to end after it.
+    /// Where the transcript goes, if there is one.
+    #[must_use]
+    pub fn transcript(&self) -> Option<Transcript> {
+        self.transcript.clone()
+    }
+
+    /// Runs a task beside the services. It is dropped at the stop signal, wherever it is.
+    pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.serving.push(self.runtime.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        }));
+    }
+
+    /// Runs a task to its end, or until the stop signal: then `None`.
+    pub fn run<T: Send + 'static>(self, task: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let stop = self.stop.clone();
+        let result = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                result = task => Some(result),
+                () = stop.cancelled() => None,
+            }
+        });
+        self.wait();
+        result
+    }
+
+    /// Waits for the stop signal, if anything is served, and for everything to end after it.
     pub fn wait(self) {
         let serving = self.serving;
         self.runtime.block_on(async {
@@ -91,4 +120,9 @@ impl Host {
 pub fn say(line: std::fmt::Arguments<'_>) {
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+/// Prints a line on stderr. That nobody reads it is no reason to stop either.
+pub fn warn(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

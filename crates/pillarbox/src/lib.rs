@@ -8,6 +8,7 @@ pub mod cli;
 pub mod echo;
 pub mod failure;
 pub mod folder;
+pub mod forward;
 pub mod host;
 pub mod pop3;
 pub mod refusal;

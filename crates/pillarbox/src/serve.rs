@@ -1,14 +1,18 @@
 //! `pillarbox serve`: SMTP and POP3 over one folder, in one process.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{Uid, User};
-use pillarbox_store::{Mailbox, is_mailbox_name};
+use pillarbox_store::{Mailbox, MboxStore, is_mailbox_name};
+use tokio::time::sleep;
 
 use crate::cli::{DEFAULT_DIR, Serve};
 use crate::failure::{Failure, exit};
-use crate::host::{Host, say};
+use crate::forward::Forwarder;
+use crate::host::{Host, say, warn};
 use crate::{CLASSIC_PASSWORD, folder, pop3, smtp};
 
 /// Serves until it is told to stop.
@@ -25,10 +29,36 @@ pub fn run(options: Serve) -> Result<(), Failure> {
     let mailboxes = store.mailboxes()?;
     let smtp = smtp::Smtp { store: store.clone(), message_max_octets: options.max_size };
     let smtp = host.serve(smtp, &options.smtp.addresses, options.smtp.port)?;
-    let pop3 = host.serve(pop3::Pop3 { store }, &options.pop3.addresses, options.pop3.port)?;
+    let pop3 = host.serve(pop3::Pop3 { store: store.clone() }, &options.pop3.addresses, options.pop3.port)?;
+    if let Some(interval) = options.forward_every {
+        let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
+        host.spawn(forward_every(interval, forwarder));
+    }
     introduce(&dir, &mailboxes, &smtp[0].to_string(), &pop3[0].to_string());
     host.wait();
     Ok(())
+}
+
+/// Sends the queue on, again and again. What is told of a recipient is told once, until it changes.
+async fn forward_every(interval: Duration, forwarder: Forwarder<MboxStore>) {
+    let mut told = HashSet::new();
+    loop {
+        let mut now = HashSet::new();
+        let result = forwarder
+            .run(|line| {
+                let line = line.to_string();
+                if !told.contains(&line) {
+                    warn(format_args!("{line}"));
+                }
+                now.insert(line);
+            })
+            .await;
+        if let Err(error) = result {
+            warn(format_args!("mqueue: {error}"));
+        }
+        told = now;
+        sleep(interval).await;
+    }
 }
 
 /// `mailtest` in the current folder; when there is none it is made, with one mailbox named after the login name.

@@ -103,19 +103,33 @@ impl Shared {
 pub struct Log {
     transcript: Option<Transcript>,
     connection: RawFd,
+    /// Which side we are: what we say is marked so, what we hear with the other letter.
+    side: Side,
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Server,
+    Client,
 }
 
 impl Log {
     /// The log of the connection with this descriptor.
     #[must_use]
     pub fn new(transcript: Option<Transcript>, connection: RawFd) -> Self {
-        Self { transcript, connection }
+        Self { transcript, connection, side: Side::Server }
+    }
+
+    /// The log of a connection on which we are the client: `C` is what we say (C-F3).
+    #[must_use]
+    pub fn of_client(transcript: Option<Transcript>, connection: RawFd) -> Self {
+        Self { transcript, connection, side: Side::Client }
     }
 
     /// A log that keeps nothing.
     #[must_use]
     pub fn silent() -> Self {
-        Self { transcript: None, connection: -1 }
+        Self::new(None, -1)
     }
 
     /// Whether anybody listens.
@@ -131,14 +145,19 @@ impl Log {
         }
     }
 
-    pub(crate) fn entries(&self, entries: Vec<Entry>) {
+    /// `[N] C: <text>` and `[N] S: <text>`: what was said on the connection.
+    pub fn entries(&self, entries: impl IntoIterator<Item = Entry>) {
         let Some(transcript) = &self.transcript else { return };
+        let (we, they) = match self.side {
+            Side::Server => ('S', 'C'),
+            Side::Client => ('C', 'S'),
+        };
         for entry in entries {
             let (who, text) = match entry {
-                Entry::Heard(text) => ('C', shown(&text)),
-                Entry::HeardOctets(octets) => ('C', format!("<{octets} octets>")),
-                Entry::Said(text) => ('S', shown(&text)),
-                Entry::SaidOctets(octets) => ('S', format!("<{octets} octets>")),
+                Entry::Heard(text) => (they, shown(&text)),
+                Entry::HeardOctets(octets) => (they, format!("<{octets} octets>")),
+                Entry::Said(text) => (we, shown(&text)),
+                Entry::SaidOctets(octets) => (we, format!("<{octets} octets>")),
             };
             transcript.line(&format!("[{}] {who}: {text}", self.connection));
         }

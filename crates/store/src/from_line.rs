@@ -26,6 +26,13 @@ pub(crate) fn format(reverse_path: &ReversePath, at: Timestamp) -> String {
     format!("From {reverse_path} {date}\n")
 }
 
+/// The date of a `From ` line of ours, as RFC 5322 §3.3 writes dates; `None` if it is written in another way.
+pub(crate) fn rfc_5322_date(asctime: &[u8]) -> Option<String> {
+    let asctime = std::str::from_utf8(asctime).ok()?;
+    let date = jiff::civil::DateTime::strptime("%a %b %e %H:%M:%S %Y", asctime).ok()?;
+    Some(date.strftime("%a, %-d %b %Y %H:%M:%S +0000").to_string())
+}
+
 /// Whether `line`, with or without its line end, begins an entry. Looks at the end of the line only, so its cost does
 /// not depend on its length.
 pub(crate) fn is_from_line(line: &[u8]) -> bool {
@@ -88,6 +95,20 @@ fn two_digits(word: &[u8]) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// holds C-F3
+    #[test]
+    fn dates_for_the_received_line() {
+        for (asctime, date) in [
+            ("Mon Aug 22 23:00:00 2016", Some("Mon, 22 Aug 2016 23:00:00 +0000")),
+            ("Tue Feb  2 03:04:05 2027", Some("Tue, 2 Feb 2027 03:04:05 +0000")),
+            ("Mon Aug 22 23:00 2016", None),
+            ("Mon Aug 22 23:00:00 CEST 2016", None),
+            ("", None),
+        ] {
+            assert_eq!(rfc_5322_date(asctime.as_bytes()).as_deref(), date, "{asctime}");
+        }
+    }
 
     fn check(line: &str, expected: bool) {
         for end in ["", "\n", "\r\n", " \t\n", " \r\n"] {

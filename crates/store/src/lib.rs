@@ -138,17 +138,23 @@ pub trait Queue: Clone + Send + Sync + 'static {
 
 /// An item that is ours alone. Dropping it gives it back, as it was.
 pub trait Claim: Send + 'static {
+    /// When it was accepted, as RFC 5322 §3.3 writes dates, e.g. `Wed, 25 Nov 2026 10:00:00 +0000`; `None` where the
+    /// queue does not say.
+    fn accepted(&self) -> Option<&str>;
+
     /// Who it is from, and who has not got it yet.
     fn envelope(&self) -> &Envelope;
 
     /// The text, as it was accepted.
     fn text(&self) -> &Arc<Text>;
 
-    /// Removes the recipients `done` from the item, durably, and the item when none is left; gives the rest back.
+    /// Removes the recipients `done` from the item, durably, and the item when none is left. The claim on the rest goes
+    /// on.
     ///
     /// # Errors
-    /// [`StoreError::Changed`] when the item is no longer what was claimed; on any error the item stays as it is.
-    fn settle(self, done: &[Address]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// [`StoreError::Changed`] when the item is no longer what was claimed; on any error the item stays as it is. The
+    /// claim is of no use any more then, and after this future was dropped before it was ready.
+    fn settle(&mut self, done: &[Address]) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// An item of the queue.

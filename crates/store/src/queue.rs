@@ -27,7 +27,7 @@ use nix::libc;
 use pillarbox_proto::address::parse_path;
 use pillarbox_proto::{Address, Envelope, ReversePath};
 
-use crate::from_line::FROM;
+use crate::from_line::{self, FROM};
 use crate::locks::{Locked, with_mailboxes};
 use crate::maildrop::{Passage, Snapshot};
 use crate::place::{Place, QUEUE, read_at};
@@ -56,10 +56,18 @@ pub(crate) fn envelope_block(forward_paths: &[Address]) -> String {
 pub struct MboxClaim {
     place: Arc<Place>,
     lock_timeout: Duration,
-    id: Identity,
     envelope: Envelope,
+    accepted: Option<String>,
     text: Arc<Text>,
-    lock: ClaimLock,
+    /// `None` when it is settled, or lost.
+    held: Option<Held>,
+}
+
+/// The item as it is in the queue now, and the lock that makes it ours.
+#[derive(Debug)]
+struct Held {
+    id: Identity,
+    _lock: ClaimLock,
 }
 
 impl Queue for MboxStore {
@@ -89,8 +97,9 @@ impl Queue for MboxStore {
             // here and can be claimed is not settled.
             let Some(lock) = ClaimLock::try_new(place, id)? else { return Ok(None) };
             let text = Arc::new(text(place, queue, entry, &head)?);
-            let (place, envelope) = (Arc::clone(place), head.envelope);
-            Ok(Some(MboxClaim { place, lock_timeout, id, envelope, text, lock }))
+            let Head { envelope, accepted, .. } = head;
+            let held = Some(Held { id, _lock: lock });
+            Ok(Some(MboxClaim { place: Arc::clone(place), lock_timeout, envelope, accepted, text, held }))
         });
         Ok(claim.await?.flatten())
     }
@@ -120,30 +129,40 @@ impl Claim for MboxClaim {
         &self.envelope
     }
 
+    fn accepted(&self) -> Option<&str> {
+        self.accepted.as_deref()
+    }
+
     fn text(&self) -> &Arc<Text> {
         &self.text
     }
 
-    async fn settle(self, done: &[Address]) -> Result<(), StoreError> {
-        let left: Vec<Address> =
-            self.envelope.forward_paths.iter().filter(|path| !done.contains(path)).cloned().collect();
+    async fn settle(&mut self, done: &[Address]) -> Result<(), StoreError> {
+        let mut left = self.envelope.forward_paths.clone();
+        left.retain(|path| !done.contains(path));
         if left.len() == self.envelope.forward_paths.len() {
             return Ok(());
         }
-        let (place, id, lock) = (Arc::clone(&self.place), self.id, self.lock);
-        with_mailboxes(&self.place, &[QUEUE.to_owned()], self.lock_timeout, move |locked| {
-            let settled = locked.iter_mut().try_for_each(|queue| settle(&place, queue, id, &left));
-            // Only now: whoever claims it next must find it settled.
-            drop(lock);
-            settled
-        })
-        .await
+        let Some(held) = self.held.take() else {
+            return Err(StoreError::Changed { path: self.place.mailbox(QUEUE) });
+        };
+        let (place, paths) = (Arc::clone(&self.place), left.clone());
+        // The lock goes with the job: whoever claims the item next must find it settled.
+        let names = [QUEUE.to_owned()];
+        let settled = with_mailboxes(&self.place, &names, self.lock_timeout, move |locked| {
+            locked.first_mut().map(|queue| settle(&place, queue, &held, &paths)).transpose()
+        });
+        self.held = settled.await?.flatten();
+        self.envelope.forward_paths = left;
+        Ok(())
     }
 }
 
-/// Rewrites the queue with only the recipients `left` in one item, or without the item.
-fn settle(place: &Place, queue: &mut Locked, id: Identity, left: &[Address]) -> Result<(), StoreError> {
-    let changed = || StoreError::Changed { path: queue.path.clone() };
+/// Rewrites the queue with only the recipients `left` in one item, or without the item. Gives what is held then.
+fn settle(place: &Place, queue: &mut Locked, held: &Held, left: &[Address]) -> Result<Option<Held>, StoreError> {
+    let id = held.id;
+    let path = queue.path.clone();
+    let changed = || StoreError::Changed { path: path.clone() };
     let entries = list(queue)?;
     let entry = entries.iter().find(|entry| entry.identity == id).copied().ok_or_else(changed)?;
     let head = Head::read(queue, entry)?.ok_or_else(changed)?;
@@ -153,7 +172,7 @@ fn settle(place: &Place, queue: &mut Locked, id: Identity, left: &[Address]) -> 
         // Somebody who takes no locks is writing at this moment.
         return Err(changed());
     }
-    let (file, path) = (Arc::clone(&queue.file), queue.path.clone());
+    let file = Arc::clone(&queue.file);
     let part = |range| Source::Part { file: &file, path: &path, range };
     let envelope = envelope_block(left);
     let mut tail = Vec::new();
@@ -163,13 +182,20 @@ fn settle(place: &Place, queue: &mut Locked, id: Identity, left: &[Address]) -> 
     if entry.next < size {
         tail.push(part(entry.next..size));
     }
-    rewrite(place, queue, (inode, size), entry.start, &tail)
+    rewrite(place, queue, (inode, size), entry.start, &tail)?;
+    if left.is_empty() {
+        return Ok(None);
+    }
+    // The item has another envelope now, and so another identity.
+    let id = list(queue)?.iter().find(|now| now.start == entry.start).ok_or_else(changed)?.identity;
+    Ok(ClaimLock::try_new(place, id)?.map(|lock| Held { id, _lock: lock }))
 }
 
 /// What stands in front of an item's text.
 #[derive(Debug)]
 struct Head {
     envelope: Envelope,
+    accepted: Option<String>,
     /// Where the text begins in the file.
     text: u64,
     /// Octets of the envelope as [`Passage`] gives them, with CR LF line ends.
@@ -193,7 +219,7 @@ impl Head {
 
     fn parse(from_line: &[u8], block: &[u8], text: u64) -> Option<Self> {
         // Behind the path stands the date, which a path takes for parameters.
-        let reverse_path = ReversePath(parse_path(from_line.strip_prefix(FROM)?.trim_ascii_end()).ok()?.address);
+        let path_and_date = parse_path(from_line.strip_prefix(FROM)?.trim_ascii_end()).ok()?;
         let mut forward_paths = Vec::new();
         let mut at = 0;
         let mut lines = 0;
@@ -212,7 +238,8 @@ impl Head {
         }
         let at = at as u64;
         (!forward_paths.is_empty()).then_some(Self {
-            envelope: Envelope { reverse_path, forward_paths },
+            envelope: Envelope { reverse_path: ReversePath(path_and_date.address), forward_paths },
+            accepted: from_line::rfc_5322_date(path_and_date.parameters),
             text: text + at,
             wire_octets: at + lines,
         })

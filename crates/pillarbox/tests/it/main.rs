@@ -3,9 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod conversations;
+#[allow(dead_code, reason = "shared with the tests of the relay")]
+#[path = "../../../relay/tests/relay/dns.rs"]
+mod dns;
+mod forward;
 mod memory;
 mod options;
 mod package;
+#[allow(dead_code, reason = "shared with the tests of the relay")]
+#[path = "../../../relay/tests/relay/peer.rs"]
+mod peer;
 mod program;
 mod stop;
 mod transcript;

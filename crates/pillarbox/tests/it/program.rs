@@ -17,6 +17,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     PathBuf::from(match name {
         "echoserver" => env!("CARGO_BIN_EXE_echoserver"),
         "smtp" => env!("CARGO_BIN_EXE_smtp"),
+        "forward" => env!("CARGO_BIN_EXE_forward"),
         "pop3" => env!("CARGO_BIN_EXE_pop3"),
         "pillarbox" => env!("CARGO_BIN_EXE_pillarbox"),
         _ => panic!("no program {name}"),

@@ -100,7 +100,7 @@ fn settle_first(fault: Fault) -> (Case, bool, usize) {
     let files = &case.store.place.files;
     let settled = run(async {
         let items = case.store.browse().await.unwrap();
-        let claim = case.store.claim(&items[0]).await.unwrap().unwrap();
+        let mut claim = case.store.claim(&items[0]).await.unwrap().unwrap();
         files.inject(fault);
         claim.settle(&["a@x.org".parse().unwrap()]).await.is_ok()
     });

@@ -1,0 +1,27 @@
+//! `forward`: the seed's extra credit.
+
+use std::process::ExitCode;
+
+use pillarbox::cli::{self, Forward};
+use pillarbox::failure::{Failure, exit};
+use pillarbox::folder;
+use pillarbox::forward::Forwarder;
+use pillarbox::host::{Host, say};
+
+fn main() -> ExitCode {
+    cli::run("forward", |options: Forward| {
+        let Some(dir) = options.dir.filter(|_| !options.author) else {
+            cli::print_author();
+            return Ok(());
+        };
+        let host = Host::start(options.verbose)?;
+        let store = folder::open(&dir, options.verbose)?;
+        let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
+        let left = host.run(async move { forwarder.run(|line| say(format_args!("{line}"))).await });
+        match left.transpose()? {
+            Some(0) => Ok(()),
+            Some(left) => Err(Failure::new(exit::TEMPORARY, format_args!("{left} in the queue"))),
+            None => Err(Failure::new(exit::TEMPORARY, "stopped; what was not delivered is in the queue")),
+        }
+    })
+}
