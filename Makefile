@@ -29,7 +29,8 @@ test:
 interop: programs
 	python3 interop/run.py $(if $(KIT),--kit '$(KIT)')
 
-# A .zip of what the classic programs need, from what is committed.
+# A .zip of what the classic programs need, from what is committed; it fails when that is 250 kB or more.
+# holds C-M1
 pack:
 	@rm -f pillarbox.zip
 	git archive --format=zip --prefix=pillarbox/ -o pillarbox.zip HEAD $(PACKED)

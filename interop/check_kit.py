@@ -27,6 +27,7 @@ WANT_TOP = {"mutt: read pop mailbox", "mutt: delete all", "neomutt: read pop mai
 LIMIT_S = 300
 
 
+# holds C-M3
 def thunderbird(bench):
     """Thunderbird: account detection, sending, receiving, leaving on the server and deleting"""
     return _all_ok(_kit(bench, "thunderbird.py"))

@@ -122,6 +122,11 @@ impl<S: Session> Connection<S> {
         self.ended = true;
     }
 
+    /// The replies that wait while [`Todo::Perform`] is performed, to be sent ahead of its own.
+    pub fn take_replies(&mut self) -> Vec<u8> {
+        self.replies.take()
+    }
+
     /// Takes the answer to [`Todo::Perform`].
     pub fn answered(&mut self, answer: S::Answer) {
         self.step = self.session.answer(answer, &mut self.replies);

@@ -21,6 +21,9 @@ pub const READ_OCTETS: usize = 64 * 1024;
 /// does not read or a lock held elsewhere is left behind (C-C9).
 pub const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// How long replies to pipelined commands wait to be sent together with the one that is being worked on.
+pub const REPLIES_WAIT_MAX: Duration = Duration::from_millis(20);
+
 /// How long a closed connection is still read from, so that what the client sent in vain does not turn our close into
 /// a reset, which could take the last reply from it (RFC 1122 §4.2.2.13).
 pub const LINGER: Duration = Duration::from_secs(1);
@@ -68,10 +71,28 @@ pub async fn drive<S: Session>(
                 () = grace(stop) => return Ok(()),
             },
             Todo::Perform(request) => {
-                tokio::select! {
+                let mut performing = pin!(backend.perform(request));
+                let answer = tokio::select! {
                     biased;
-                    answer = backend.perform(request) => connection.answered(answer),
-                    () = grace(stop) => connection.abandon(),
+                    answer = performing.as_mut() => Some(answer),
+                    () = sleep(REPLIES_WAIT_MAX) => {
+                        // What is known by now is not held back by what takes its time.
+                        let replies = connection.take_replies();
+                        tokio::select! {
+                            biased;
+                            sent = send(&mut io, &replies, idle) => sent?,
+                            () = grace(stop) => return Ok(()),
+                        }
+                        tokio::select! {
+                            biased;
+                            answer = performing => Some(answer),
+                            () = grace(stop) => None,
+                        }
+                    }
+                };
+                match answer {
+                    Some(answer) => connection.answered(answer),
+                    None => connection.abandon(),
                 }
                 idle_ends.as_mut().reset(Instant::now() + idle);
             }

@@ -153,6 +153,20 @@ async fn the_command_under_way_is_left_when_it_is_not() {
     assert!(start.elapsed() < STOP_GRACE * 2, "after {:?}", start.elapsed());
 }
 
+/// holds C-C2
+#[tokio::test(start_paused = true)]
+async fn slow_work_does_not_hold_back_the_replies_before_it() {
+    let (mut client, _driven) = connect(4096, &CancellationToken::new());
+    client.write_all(b"one\r\ntwo\r\nWAIT 100\r\n").await.unwrap();
+    let start = Instant::now();
+    let mut said = [0; 17];
+    client.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"hello\r\none\r\ntwo\r\n");
+    assert!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
+    client.write_all(b"QUIT\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut client).await, "waited\r\nQUIT\r\n");
+}
+
 /// holds C-C11
 #[tokio::test(start_paused = true)]
 async fn a_tls_client_is_closed_at_once() {

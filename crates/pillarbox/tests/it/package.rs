@@ -7,7 +7,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// holds C-M2 and C-D1, C-D2, C-D3
+/// holds C-M2 C-D1 C-D2 C-D3
 #[test]
 fn the_readme_has_the_fields_of_the_assignment() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
