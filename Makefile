@@ -4,8 +4,13 @@
 CARGO    ?= cargo
 PROGRAMS := echoserver smtp pop3 forward pillarbox echo-test smtp-test pop3-test
 
-# What the classic programs need to build and test: all of it but long documents and what they do not need.
-PACKED := Cargo.toml Cargo.lock Makefile README.md LICENSE rustfmt.toml clippy.toml crates
+# What the classic programs need to build and test: their sources, and of the tests those of whole programs with the
+# conversations that the testers know. It must stay small: the other tests are for who works on the project.
+PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE rustfmt.toml clippy.toml \
+	'crates/*/Cargo.toml' 'crates/*/clippy.toml' 'crates/*/src/*' crates/pillarbox/tests \
+	crates/relay/tests/relay/dns.rs crates/relay/tests/relay/peer.rs \
+	crates/probe/conversations/smtp/send.talk \
+	$(shell git grep -l '^tester' -- 'crates/probe/conversations/*.talk')
 
 all: programs
 
@@ -33,7 +38,7 @@ interop: programs
 # holds C-M1
 pack:
 	@rm -f pillarbox.zip
-	git archive --format=zip --prefix=pillarbox/ -o pillarbox.zip HEAD $(PACKED)
+	git archive --format=zip -9 -o pillarbox.zip HEAD $(PACKED)
 	@size=$$(wc -c <pillarbox.zip); echo "pillarbox.zip: $$size octets"; test $$size -lt 250000
 
 clean:
