@@ -205,7 +205,7 @@ impl Text {
         }
     }
 
-    /// Up to [`BLOCK_OCTETS`] octets from `at` on; none at the end.
+    /// The next block, up to 256 KiB, from `at` on; none at the end.
     ///
     /// # Errors
     /// [`StoreError::Io`] when the temporary file cannot be read.
