@@ -305,4 +305,5 @@ fn from_line(line: &[u8], complete: bool) -> FromLine {
 }
 
 #[cfg(test)]
+#[path = "scan/tests.rs"]
 mod tests;
