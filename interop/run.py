@@ -24,6 +24,7 @@ import check_kills
 import check_kit
 import check_locks
 import check_mutt
+import check_pressure
 import check_procmail
 import check_python
 import check_self
@@ -32,7 +33,7 @@ import needed
 from bench import Bench, Failed
 
 MODULES = [check_self, check_curl, check_python, check_mutt, check_procmail, check_locks, check_foreign,
-           check_together, check_kills, check_big]
+           check_together, check_kills, check_big, check_pressure]
 
 
 def main():

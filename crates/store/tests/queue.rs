@@ -126,6 +126,7 @@ async fn what_is_settled_leaves_and_nothing_else_does() {
         folder.store.browse().await.unwrap().into_iter().find(|item| item.envelope == Some(claim.envelope().clone()));
     assert!(folder.store.claim(&rest.unwrap()).await.unwrap().is_none(), "the claim goes on with the rest");
     claim.settle(&paths(&["a@x.org"])).await.unwrap();
+    drop(claim);
     let expected = |number: usize, remote: &str| format!("{FROM}X-Envelope-To: <{remote}>\n\ntext {number}\r\n\n");
     assert_eq!(undated(&mqueue(&folder)), expected(1, "b@x.org") + &expected(2, "d@x.org") + &expected(3, "e@x.org"));
     // `From ` lines, dates included, are those that were there.
