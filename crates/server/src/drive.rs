@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::ready;
 use std::time::Duration;
 
@@ -58,6 +59,7 @@ pub async fn drive<S: Session>(
     let mut idle_ends = pin!(sleep(idle));
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;
+    let mut grace_ends = None;
     loop {
         let todo = connection.todo();
         log.entries(connection.take_transcript());
@@ -68,7 +70,7 @@ pub async fn drive<S: Session>(
                     sent?;
                     idle_ends.as_mut().reset(Instant::now() + idle);
                 }
-                () = grace(stop) => return Ok(()),
+                () = grace(stop, &mut grace_ends) => return Ok(()),
             },
             Todo::Perform(request) => {
                 let mut performing = pin!(backend.perform(request));
@@ -76,17 +78,24 @@ pub async fn drive<S: Session>(
                     biased;
                     answer = performing.as_mut() => Some(answer),
                     () = sleep(REPLIES_WAIT_MAX) => {
-                        // What is known by now is not held back by what takes its time.
+                        // What is known by now is not held back by what takes its time. That goes on meanwhile: a client
+                        // that takes no replies must not keep others from the lock its command waits for.
                         let replies = connection.take_replies();
+                        let taken = AtomicBool::new(false);
+                        let sending = async {
+                            send(&mut io, &replies, idle).await?;
+                            taken.store(true, Ordering::Relaxed);
+                            io::Result::Ok(())
+                        };
                         tokio::select! {
                             biased;
-                            sent = send(&mut io, &replies, idle) => sent?,
-                            () = grace(stop) => return Ok(()),
-                        }
-                        tokio::select! {
-                            biased;
-                            answer = performing => Some(answer),
-                            () = grace(stop) => None,
+                            both = async { tokio::try_join!(sending, async { Ok(performing.await) }) } => Some(both?.1),
+                            () = grace(stop, &mut grace_ends) => {
+                                if !taken.load(Ordering::Relaxed) {
+                                    return Ok(());
+                                }
+                                None
+                            }
                         }
                     }
                 };
@@ -123,10 +132,11 @@ pub async fn drive<S: Session>(
     }
 }
 
-/// The time that is left to a connection once the server stops.
-async fn grace(stop: &CancellationToken) {
+/// The time that is left to a connection once the server stops: one [`STOP_GRACE`] for whatever it is doing, however
+/// many pieces that has. `ends` keeps when it is over.
+async fn grace(stop: &CancellationToken, ends: &mut Option<Instant>) {
     stop.cancelled().await;
-    sleep(STOP_GRACE).await;
+    sleep_until(*ends.get_or_insert_with(|| Instant::now() + STOP_GRACE)).await;
 }
 
 /// Reads what is there, without a buffer that would wait with the connection, and hands it on. Gives how many octets
@@ -158,7 +168,7 @@ async fn send(io: &mut (impl AsyncWrite + Unpin), mut octets: &[u8], patience: D
 }
 
 /// Closes our side, then reads and drops what still comes until the client closes its own.
-async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin, stop: &CancellationToken) -> io::Result<()> {
+pub(crate) async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin, stop: &CancellationToken) -> io::Result<()> {
     io.shutdown().await?;
     let drained = async {
         let mut ends = pin!(sleep_until(Instant::now() + LINGER));

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::drive::{Backend, drive};
+use crate::drive::{Backend, close, drive};
 use crate::transcript::{Log, Transcript};
 
 /// Connections that wait to be accepted; the kernel may allow fewer (`net.core.somaxconn`).
@@ -21,6 +21,10 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 
 /// Longest pause when no connection can be accepted, e.g. because descriptors have run out.
 pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Clients beyond the limit that are waited for at once, so that what they have sent does not turn the close into a
+/// reset, which could take the line from them. Each has one of [`crate::DESCRIPTORS_KEPT`] for up to [`crate::LINGER`].
+pub const TURNED_AWAY_MAX: usize = 50;
 
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 
@@ -72,6 +76,7 @@ impl<S: Service> Server<S> {
         let shared = Arc::new(Shared {
             service: self.service,
             room: Arc::new(Semaphore::new(self.connections_max)),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
             transcript: self.transcript,
             connections: TaskTracker::new(),
             stop: stop.clone(),
@@ -92,6 +97,7 @@ impl<S: Service> Server<S> {
 struct Shared<S> {
     service: S,
     room: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
     transcript: Option<Transcript>,
     connections: TaskTracker,
     stop: CancellationToken,
@@ -143,7 +149,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 fn admit<S: Service>(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
     let Ok(permit) = Arc::clone(&shared.room).try_acquire_owned() else {
-        turn_away::<S::Session>(&socket);
+        turn_away(socket, shared);
         return;
     };
     // A reply must not wait for the acknowledgement of the one before. Failing to say so costs speed, nothing else.
@@ -155,9 +161,17 @@ fn admit<S: Service>(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>
     });
 }
 
-/// Tells a client that there is no room, as far as that can be done without waiting for it.
-fn turn_away<S: Session>(socket: &TcpStream) {
-    let _ = socket.try_write(format!("{}\r\n", S::too_many_connections()).as_bytes());
+/// Tells a client that there is no room, and closes.
+fn turn_away<S: Service>(socket: TcpStream, shared: &Arc<Shared<S>>) {
+    // Nothing was sent yet, so there is space for the line.
+    let _ = socket.try_write(format!("{}\r\n", S::Session::too_many_connections()).as_bytes());
+    let Ok(permit) = Arc::clone(&shared.turned_away).try_acquire_owned() else { return };
+    let stop = shared.stop.clone();
+    shared.connections.spawn(async move {
+        // An error means that the client is gone.
+        let _ = close(socket, &stop).await;
+        drop(permit);
+    });
 }
 
 async fn serve<S: Service>(mut socket: TcpStream, peer: SocketAddr, shared: &Shared<S>) {

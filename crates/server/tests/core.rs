@@ -13,6 +13,7 @@ use pillarbox_proto::{Connection, Line, Replies, Session, Step, echo};
 use pillarbox_server::{Backend, Log, STOP_GRACE, Server, Service, bind, drive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,7 @@ impl Session for Parrot {
         let Line::Text(line) = line else { return Step::Continue };
         if let Some(seconds) = line.strip_prefix(b"WAIT ") {
             let seconds = std::str::from_utf8(seconds).unwrap().parse().unwrap();
-            return Step::Ask(Duration::from_secs(seconds));
+            return Step::Ask(Duration::from_secs_f64(seconds));
         }
         assert!(line != "PANIC", "as asked for");
         replies.line_octets("", &line);
@@ -153,6 +154,47 @@ async fn the_command_under_way_is_left_when_it_is_not() {
     assert!(start.elapsed() < STOP_GRACE * 2, "after {:?}", start.elapsed());
 }
 
+/// holds C-C9
+#[tokio::test(start_paused = true)]
+async fn many_quick_commands_under_way_get_no_more_time_than_one() {
+    let stop = CancellationToken::new();
+    let (mut client, _driven) = connect(4096, &stop);
+    client.write_all("WAIT 0.6\r\n".repeat(10).as_bytes()).await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    let start = Instant::now();
+    stop.cancel();
+    assert_eq!(read_to_end(&mut client).await, "hello\r\nwaited\r\nstop\r\n");
+    assert!(start.elapsed() < STOP_GRACE + STOP_GRACE / 2, "after {:?}", start.elapsed());
+}
+
+/// A backend that says when it has done its work.
+struct Telling(mpsc::UnboundedSender<()>);
+
+impl Backend<Parrot> for Telling {
+    async fn perform(&mut self, time: Duration) {
+        sleep(time).await;
+        self.0.send(()).unwrap();
+    }
+}
+
+/// What a command waits for may be a lock, and others wait for it in turn.
+///
+/// holds C-C1
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_replies_does_not_hold_up_its_own_command() {
+    let (mut client, server) = duplex(64);
+    let (told, mut hears) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        drive(server, Connection::new(Parrot), Telling(told), &CancellationToken::new(), &Log::silent()).await
+    });
+    // With the greeting this is more than there is space for, and nobody reads.
+    client.write_all(format!("{}\r\n", "x".repeat(40)).as_bytes()).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    client.write_all(format!("{}\r\nWAIT 1\r\n", "x".repeat(40)).as_bytes()).await.unwrap();
+    let done = timeout(Duration::from_secs(2), hears.recv()).await;
+    assert_eq!(done, Ok(Some(())));
+}
+
 /// holds C-C2
 #[tokio::test(start_paused = true)]
 async fn slow_work_does_not_hold_back_the_replies_before_it() {
@@ -238,6 +280,21 @@ async fn one_client_too_many_is_told_and_closed_and_room_comes_back() {
     stop.cancel();
     running.await.unwrap();
     assert_eq!(hear(&mut second, 6).await, "stop\r\n");
+}
+
+/// holds C-C1
+#[tokio::test]
+async fn one_client_too_many_is_told_although_it_has_spoken_first() {
+    let (address, _stop, _running) = serve(1);
+    let mut first = TcpStream::connect(address).await.unwrap();
+    hear(&mut first, 7).await;
+    // Here is one thread only: the server does not see the client before it has sent this.
+    let mut second = std::net::TcpStream::connect(address).unwrap();
+    std::io::Write::write_all(&mut second, b"NOOP\r\n").unwrap();
+    second.set_nonblocking(true).unwrap();
+    let mut said = String::new();
+    TcpStream::from_std(second).unwrap().read_to_string(&mut said).await.expect("closed, not reset");
+    assert_eq!(said, "too many\r\n");
 }
 
 /// holds C-C1
