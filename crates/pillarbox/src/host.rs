@@ -21,26 +21,28 @@ const TRANSCRIPT_ENDS: Duration = Duration::from_millis(100);
 pub struct Host {
     runtime: Runtime,
     stop: CancellationToken,
-    transcript: Option<Transcript>,
+    stderr: Transcript,
+    verbose: bool,
     connections_max: usize,
     serving: Vec<JoinHandle<()>>,
 }
 
 impl Host {
-    /// Starts the worker threads and listens to SIGINT and SIGTERM. `verbose` writes the transcript to stderr.
+    /// Starts the worker threads and listens to SIGINT and SIGTERM. `verbose` writes the transcript to stderr. `services`
+    /// is how many will be served: they share the descriptors.
     ///
     /// # Errors
     /// When the system gives no threads or takes no signal handlers.
-    pub fn start(verbose: bool) -> Result<Self, Failure> {
+    pub fn start(verbose: bool, services: usize) -> Result<Self, Failure> {
         let failed = |error| Failure::new(exit::OS_ERROR, format_args!("cannot start: {error}"));
-        let connections_max = connections_max(raise_descriptor_limit());
+        let connections_max = connections_max(raise_descriptor_limit(), services);
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         let stop = {
             let _inside = runtime.enter();
             stop_on_signals().map_err(failed)?
         };
-        let transcript = verbose.then(Transcript::on_stderr).transpose().map_err(failed)?;
-        Ok(Self { runtime, stop, transcript, connections_max, serving: Vec::new() })
+        let stderr = Transcript::on_stderr().map_err(failed)?;
+        Ok(Self { runtime, stop, stderr, verbose, connections_max, serving: Vec::new() })
     }
 
     /// Serves on `port` of each address, and says so on stdout: one line for each socket, once it listens. Addresses
@@ -56,13 +58,14 @@ impl Host {
     ) -> Result<Vec<SocketAddr>, Failure> {
         let _inside = self.runtime.enter();
         let server =
-            Server::new(service, bind(addresses, port)?, self.connections_max).with_transcript(self.transcript.clone());
+            Server::new(service, bind(addresses, port)?, self.connections_max).with_transcript(self.transcript());
         let listening = server.addresses().map_err(|error| Failure::new(exit::OS_ERROR, error))?;
         self.serving.push(self.runtime.spawn(server.run(self.stop.clone())));
         for address in &listening {
             say(format_args!("listening on {address}"));
             if !address.ip().is_loopback() {
-                warn(format_args!("warning: {address} can be reached from elsewhere, and the password is public"));
+                let what = "can be reached from elsewhere, and the password is public";
+                self.stderr.note(format_args!("warning: {address} {what}"));
             }
         }
         Ok(listening)
@@ -71,7 +74,13 @@ impl Host {
     /// Where the transcript goes, if there is one.
     #[must_use]
     pub fn transcript(&self) -> Option<Transcript> {
-        self.transcript.clone()
+        self.verbose.then(|| self.stderr.clone())
+    }
+
+    /// What is printed on stderr while services run goes through this: a reader that is stuck stops nothing (C-C8).
+    #[must_use]
+    pub fn stderr(&self) -> Transcript {
+        self.stderr.clone()
     }
 
     /// Runs a task beside the services. It is dropped at the stop signal, wherever it is.
@@ -110,9 +119,7 @@ impl Host {
             }
         });
         self.runtime.shutdown_timeout(COMMITS_END);
-        if let Some(transcript) = &self.transcript {
-            transcript.finish(TRANSCRIPT_ENDS);
-        }
+        self.stderr.finish(TRANSCRIPT_ENDS);
     }
 }
 
@@ -120,9 +127,4 @@ impl Host {
 pub fn say(line: std::fmt::Arguments<'_>) {
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-}
-
-/// Prints a line on stderr. That nobody reads it is no reason to stop either.
-pub fn warn(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

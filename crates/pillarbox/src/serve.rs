@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
+use pillarbox_server::Transcript;
 use pillarbox_store::{Mailbox, MboxStore, is_mailbox_name};
 use tokio::time::sleep;
 
 use crate::cli::{DEFAULT_DIR, Serve};
 use crate::failure::{Failure, exit};
 use crate::forward::Forwarder;
-use crate::host::{Host, say, warn};
+use crate::host::{Host, say};
 use crate::{CLASSIC_PASSWORD, folder, pop3, smtp};
 
 /// Serves until it is told to stop.
@@ -24,7 +25,7 @@ pub fn run(options: Serve) -> Result<(), Failure> {
         Some(dir) => dir,
         None => default_dir()?,
     };
-    let mut host = Host::start(options.verbose)?;
+    let mut host = Host::start(options.verbose, 2)?;
     let store = folder::open(&dir, true)?;
     let mailboxes = store.mailboxes()?;
     let smtp = smtp::Smtp { store: store.clone(), message_max_octets: options.max_size };
@@ -32,7 +33,8 @@ pub fn run(options: Serve) -> Result<(), Failure> {
     let pop3 = host.serve(pop3::Pop3 { store: store.clone() }, &options.pop3.addresses, options.pop3.port)?;
     if let Some(interval) = options.forward_every {
         let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
-        host.spawn(forward_every(interval, forwarder));
+        let stderr = host.stderr();
+        host.spawn(forward_every(interval, forwarder, stderr));
     }
     introduce(&dir, &mailboxes, &smtp[0].to_string(), &pop3[0].to_string());
     host.wait();
@@ -40,7 +42,7 @@ pub fn run(options: Serve) -> Result<(), Failure> {
 }
 
 /// Sends the queue on, again and again. What is told of a recipient is told once, until it changes.
-async fn forward_every(interval: Duration, forwarder: Forwarder<MboxStore>) {
+async fn forward_every(interval: Duration, forwarder: Forwarder<MboxStore>, stderr: Transcript) {
     let mut told = HashSet::new();
     loop {
         let mut now = HashSet::new();
@@ -48,13 +50,13 @@ async fn forward_every(interval: Duration, forwarder: Forwarder<MboxStore>) {
             .run(|line| {
                 let line = line.to_string();
                 if !told.contains(&line) {
-                    warn(format_args!("{line}"));
+                    stderr.note(format_args!("{line}"));
                 }
                 now.insert(line);
             })
             .await;
         if let Err(error) = result {
-            warn(format_args!("mqueue: {error}"));
+            stderr.note(format_args!("mqueue: {error}"));
         }
         told = now;
         sleep(interval).await;

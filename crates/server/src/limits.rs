@@ -18,10 +18,11 @@ pub fn raise_descriptor_limit() -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// How many connections fit under a limit of descriptors: [`CONNECTIONS_MAX`], or fewer where descriptors are scarce.
+/// How many connections each of so many servers in one process may have under a limit of descriptors:
+/// [`CONNECTIONS_MAX`], or fewer where descriptors are scarce.
 #[must_use]
-pub fn connections_max(descriptors: usize) -> usize {
-    CONNECTIONS_MAX.min(descriptors.saturating_sub(DESCRIPTORS_KEPT)).max(1)
+pub fn connections_max(descriptors: usize, servers: usize) -> usize {
+    CONNECTIONS_MAX.min(descriptors.saturating_sub(DESCRIPTORS_KEPT) / servers.max(1)).max(1)
 }
 
 #[cfg(test)]
@@ -30,9 +31,19 @@ mod tests {
 
     #[test]
     fn scarce_descriptors_mean_fewer_connections() {
-        assert_eq!(connections_max(1_000_000), CONNECTIONS_MAX);
-        assert_eq!(connections_max(CONNECTIONS_MAX + DESCRIPTORS_KEPT), CONNECTIONS_MAX);
-        assert_eq!(connections_max(1024), 1024 - DESCRIPTORS_KEPT);
-        assert_eq!(connections_max(10), 1);
+        assert_eq!(connections_max(1_000_000, 1), CONNECTIONS_MAX);
+        assert_eq!(connections_max(CONNECTIONS_MAX + DESCRIPTORS_KEPT, 1), CONNECTIONS_MAX);
+        assert_eq!(connections_max(1024, 1), 1024 - DESCRIPTORS_KEPT);
+        assert_eq!(connections_max(10, 1), 1);
+    }
+
+    /// holds C-C1
+    #[test]
+    fn several_servers_share_the_descriptors() {
+        assert_eq!(connections_max(1_000_000, 2), CONNECTIONS_MAX);
+        for descriptors in [1024, 20_000] {
+            assert!(2 * connections_max(descriptors, 2) + DESCRIPTORS_KEPT <= descriptors);
+        }
+        assert_eq!(connections_max(10, 2), 1);
     }
 }

@@ -71,6 +71,11 @@ impl Transcript {
         Ok(Self { shared })
     }
 
+    /// A line that belongs to no connection.
+    pub fn note(&self, text: fmt::Arguments<'_>) {
+        self.line(&shown(text.to_string().as_bytes()));
+    }
+
     fn line(&self, line: &str) {
         let mut waiting = self.shared.lock();
         if waiting.left_out > 0 || waiting.octets.len() + line.len() > TRANSCRIPT_MAX_OCTETS {

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         }
-        let mut host = Host::start(options.common.verbose)?;
+        let mut host = Host::start(options.common.verbose, 1)?;
         host.serve(Echo, &options.common.addresses(), options.port)?;
         host.wait();
         Ok(())

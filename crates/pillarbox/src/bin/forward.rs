@@ -14,7 +14,7 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         };
-        let host = Host::start(options.verbose)?;
+        let host = Host::start(options.verbose, 0)?;
         let store = folder::open(&dir, options.verbose)?;
         let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
         let left = host.run(async move { forwarder.run(|line| say(format_args!("{line}"))).await });

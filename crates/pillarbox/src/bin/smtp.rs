@@ -12,7 +12,7 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         };
-        let mut host = Host::start(options.common.verbose)?;
+        let mut host = Host::start(options.common.verbose, 1)?;
         let service =
             smtp::Smtp { store: folder::open(&dir, options.common.verbose)?, message_max_octets: options.max_size };
         host.serve(service, &options.common.addresses(), options.port)?;

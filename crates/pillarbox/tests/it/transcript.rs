@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tempfile::TempDir;
 
 use crate::program::{Program, binary, read_line, read_to_close};
@@ -117,6 +118,21 @@ fn a_reader_of_stderr_that_does_not_read_stops_nothing() {
         client.write_all(format!("ECHO {text}\r\n").as_bytes()).unwrap();
         assert_eq!(read_line(&mut client), format!("+OK {text}\r\n"));
     }
+    server.stop();
+    drop(unread);
+}
+
+/// holds C-C8 and C-C9
+#[test]
+fn a_warning_that_nobody_reads_stops_nothing() {
+    let (unread, mut stderr) = std::io::pipe().unwrap();
+    fcntl(&stderr, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while stderr.write(&[b'x'; 4096]).is_ok() {}
+    fcntl(&stderr, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    let mut command = Command::new(binary("echoserver"));
+    command.args(["-p", "0", "--listen", "0.0.0.0"]).stderr(stderr);
+    let mut server = Program::listen(command, 1);
+    assert!(read_line(&mut server.connect()).starts_with("+OK "));
     server.stop();
     drop(unread);
 }
