@@ -41,7 +41,7 @@ impl Common {
 
 /// An echo server: ECHO sends a text back, QUIT ends.
 #[derive(Parser, Debug)]
-#[command(name = "echoserver", version)]
+#[command(name = "echoserver", version, args_override_self = true)]
 pub struct Echoserver {
     /// Port to listen on; 0 lets the system choose
     #[arg(short, long, default_value_t = 10000)]
@@ -53,7 +53,7 @@ pub struct Echoserver {
 
 /// An SMTP server that appends mail for user@localhost to DIR/user.mbox.
 #[derive(Parser, Debug)]
-#[command(name = "smtp", version)]
+#[command(name = "smtp", version, args_override_self = true)]
 pub struct Smtp {
     /// Port to listen on; 0 lets the system choose
     #[arg(short, long, default_value_t = 2500)]
@@ -71,7 +71,7 @@ pub struct Smtp {
 
 /// A POP3 server for the mailboxes DIR/user.mbox.
 #[derive(Parser, Debug)]
-#[command(name = "pop3", version)]
+#[command(name = "pop3", version, args_override_self = true)]
 pub struct Pop3 {
     /// Port to listen on; 0 lets the system choose
     #[arg(short, long, default_value_t = 11000)]
@@ -88,7 +88,7 @@ pub struct Pop3 {
 ///
 /// Exits 0 when the queue is empty at the end, 75 when something remains in it.
 #[derive(Parser, Debug)]
-#[command(name = "forward", version)]
+#[command(name = "forward", version, args_override_self = true)]
 pub struct Forward {
     /// Print the author's name and login, and exit
     #[arg(short, long)]
@@ -151,7 +151,13 @@ fn parse<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, 
 
 /// A mail server: SMTP in, POP3 out, mail kept in plain mbox files.
 #[derive(Parser, Debug)]
-#[command(name = "pillarbox", version, subcommand_required = true, arg_required_else_help = false)]
+#[command(
+    name = "pillarbox",
+    version,
+    args_override_self = true,
+    subcommand_required = true,
+    arg_required_else_help = false
+)]
 pub struct Pillarbox {
     /// What to do.
     #[command(subcommand)]

@@ -15,10 +15,10 @@ const PORT_TRIES: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another program has the port.
-    #[error("port {} on {} is in use by another program; choose another with --port", .0.port(), .0.ip())]
+    #[error("port {} on {} is in use by another program; choose another", .0.port(), .0.ip())]
     InUse(SocketAddr),
     /// Ports below 1024 are for privileged programs.
-    #[error("port {} on {}: not permitted; choose one of 1024 or higher with --port", .0.port(), .0.ip())]
+    #[error("port {} on {}: not permitted; choose one of 1024 or higher", .0.port(), .0.ip())]
     NotPermitted(SocketAddr),
     /// The address is not one of this host's, or anything else.
     #[error("port {} on {}: {source}", address.port(), address.ip())]

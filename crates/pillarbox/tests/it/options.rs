@@ -93,6 +93,14 @@ fn a_dir_that_cannot_be_used_exits_66() {
 
 /// holds C-C6
 #[test]
+fn the_last_of_an_option_given_twice_counts() {
+    let mut command = Command::new(binary("echoserver"));
+    command.args(["-p", "1", "-v", "-v", "-p", "0"]).stderr(Stdio::null());
+    Program::listen(command, 1).stop();
+}
+
+/// holds C-C6
+#[test]
 fn a_port_in_use_exits_69_and_is_named() {
     let running = Program::start("echoserver", None, &[]);
     let port = running.listening[0].port().to_string();
