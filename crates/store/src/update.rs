@@ -3,7 +3,7 @@
 //! The mailbox keeps its inode, because other programs open it first and wait for its lock then. The states on disk are
 //! in `docs/durability.md` under "Removal at QUIT".
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -67,39 +67,33 @@ pub(crate) fn list(mailbox: &Locked) -> Result<Vec<Entry>, StoreError> {
         .map_err(|source| StoreError::io(&mailbox.path, source))
 }
 
-/// Which of `current` are to go: for each to be deleted, one that is the same. Entries that are the same are
-/// interchangeable; but if there are fewer of them than were listed, nobody can say which one has gone already.
+/// Which of `current` are to go: for each to be deleted, one that is the same. If there are fewer of the same than were
+/// listed, nobody can say which one has gone already. Otherwise the first of them is the first that was listed, and so
+/// on: what a hash takes for the same need not be.
 fn find(listed: &[Entry], delete: &[usize], current: &[Entry]) -> Option<Vec<bool>> {
-    #[derive(Default)]
-    struct Same {
-        listed: usize,
-        delete: usize,
-        current: usize,
-    }
-    let mut sames: HashMap<Identity, Same> = HashMap::new();
     let mut chosen = vec![false; listed.len()];
     for &index in delete {
         *chosen.get_mut(index)? = true;
     }
+    // How many of the same there are, and which of them are to go.
+    let mut sames: HashMap<Identity, usize> = HashMap::new();
+    let mut doomed = HashSet::new();
     for (entry, chosen) in listed.iter().zip(chosen) {
-        let same = sames.entry(entry.identity).or_default();
-        same.listed += 1;
-        same.delete += usize::from(chosen);
-    }
-    for entry in current {
-        if let Some(same) = sames.get_mut(&entry.identity) {
-            same.current += 1;
+        let number = sames.entry(entry.identity).or_default();
+        if chosen {
+            doomed.insert((entry.identity, *number));
         }
+        *number += 1;
     }
-    if sames.values().any(|same| same.delete > 0 && same.current < same.listed) {
-        return None;
-    }
-    let mut take = |entry: &Entry| {
-        let Some(same) = sames.get_mut(&entry.identity).filter(|same| same.delete > 0) else { return false };
-        same.delete -= 1;
-        true
+    let mut found: HashMap<Identity, usize> = HashMap::new();
+    let mut is_doomed = |entry: &Entry| {
+        let number = found.entry(entry.identity).or_default();
+        *number += 1;
+        doomed.contains(&(entry.identity, *number - 1))
     };
-    Some(current.iter().map(&mut take).collect())
+    let are_doomed = current.iter().map(&mut is_doomed).collect();
+    let are_there = |(identity, _): &(Identity, usize)| found.get(identity) >= sames.get(identity);
+    doomed.iter().all(are_there).then_some(are_doomed)
 }
 
 /// What of the file stays, neighbours joined.
