@@ -133,33 +133,21 @@ impl Wire for TcpWire {
     fn receive(&mut self, client: usize, deadline: Option<Instant>) -> io::Result<Received> {
         let stream = self.stream(client)?;
         let mut octets = vec![0; READ_OCTETS];
-        let read = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            // A time of zero would mean "for ever" to the kernel.
-            Some(time) if !time.is_zero() => {
-                stream.set_read_timeout(Some(time))?;
-                stream.read(&mut octets)
-            }
-            _ => {
-                stream.set_nonblocking(true)?;
-                let read = stream.read(&mut octets);
-                stream.set_nonblocking(false)?;
-                read
+        // A process that was stopped and goes on is interrupted in what it waits for, and waits on.
+        let read = loop {
+            match read(stream, &mut octets, deadline) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
             }
         };
-        match read {
-            Ok(0) => Ok(Received::Closed),
-            Ok(length) => {
+        Ok(match read {
+            Some(0) => Received::Closed,
+            Some(length) => {
                 octets.truncate(length);
-                Ok(Received::Octets(octets))
+                Received::Octets(octets)
             }
-            Err(error) if is_gone(&error) => Ok(Received::Closed),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
-                    Ok(Received::Nothing)
-                }
-                _ => Err(error),
-            },
-        }
+            None => Received::Nothing,
+        })
     }
 
     fn half_close(&mut self, client: usize) -> io::Result<()> {
@@ -184,6 +172,29 @@ impl Wire for TcpWire {
 
     fn stop(&mut self) -> io::Result<()> {
         self.stop.as_mut().map_or_else(|| Err(io::ErrorKind::Unsupported.into()), |stop| stop())
+    }
+}
+
+/// Reads once, waiting until the deadline if there is one: how many octets, 0 at the end; `None`: nothing came.
+fn read(stream: &mut TcpStream, octets: &mut [u8], deadline: Option<Instant>) -> io::Result<Option<usize>> {
+    let read = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+        // A time of zero would mean "for ever" to the kernel.
+        Some(time) if !time.is_zero() => {
+            stream.set_read_timeout(Some(time))?;
+            stream.read(octets)
+        }
+        _ => {
+            stream.set_nonblocking(true)?;
+            let read = stream.read(octets);
+            stream.set_nonblocking(false)?;
+            read
+        }
+    };
+    match read {
+        Ok(length) => Ok(Some(length)),
+        Err(error) if is_gone(&error) => Ok(Some(0)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

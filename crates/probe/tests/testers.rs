@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Answers one line of a client: what to send, and whether to close then.
 type Answer = fn(&[u8]) -> (Vec<u8>, bool);
@@ -122,4 +123,39 @@ fn usage_and_absence_have_codes_of_their_own() {
     }
     assert_eq!(run(env!("CARGO_BIN_EXE_smtp-test"), &[]).0, 64);
     assert_eq!(run(env!("CARGO_BIN_EXE_pop3-test"), &[]).0, 64);
+}
+
+/// A tester that was stopped while it waited for a reply (Ctrl+Z) waits on when it continues.
+///
+/// holds C-T1
+#[test]
+fn a_tester_may_be_stopped_and_continued() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = listener.local_addr().expect("a bound socket has an address").port().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_echo-test"));
+    let mut tester = command.args(["--host", "127.0.0.1", &port]).stdout(Stdio::null()).spawn().expect("it runs");
+    let (stream, _) = listener.accept().expect("the tester connects");
+    for (signal, state) in [(None, 'S'), (Some("STOP"), 'T'), (Some("CONT"), 'S')] {
+        if let Some(signal) = signal {
+            let kill = format!("kill -{signal} {}", tester.id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
+        }
+        await_state(tester.id(), state);
+    }
+    talk(stream, echo).expect("the dialogue");
+    assert_eq!(tester.wait().expect("it ends").code(), Some(0));
+}
+
+/// Waits until a process is in this state: `S` waits, `T` is stopped.
+fn await_state(pid: u32, state: char) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+        // Behind the name, which is in parentheses.
+        if stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(state)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "never in state {state}: {stat}");
+        thread::yield_now();
+    }
 }
