@@ -91,8 +91,8 @@ impl Locked {
 impl Drop for Locked {
     fn drop(&mut self) {
         self.dotlock.release();
-        // Whoever keeps the file must not keep the lock. If this fails the lock goes when the file is closed.
-        let _ = set_lock(&self.file, libc::F_UNLCK);
+        // Whoever keeps the file must not keep the lock.
+        unlock(&self.file, WHOLE);
     }
 }
 
@@ -294,24 +294,45 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // Closing the file is not enough while a child that has not called `exec` yet has it as well.
-        let _ = set_lock(&self.file, libc::F_UNLCK);
+        unlock(&self.file, WHOLE);
     }
 }
 
 /// Takes the write lock on the whole of a file, if nobody has any lock on it. It belongs to the open file (OFD), so it
 /// also keeps out other threads that have opened it themselves; locks of other programs by `fcntl` are of the same kind.
 pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool, StoreError> {
-    match set_lock(file, libc::F_WRLCK) {
+    try_lock_part(file, path, WHOLE)
+}
+
+/// A part of a file that is locked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// Where it begins.
+    pub(crate) at: libc::off_t,
+    /// Its octets; 0: up to the end, however the file grows.
+    pub(crate) octets: libc::off_t,
+}
+
+const WHOLE: Part = Part { at: 0, octets: 0 };
+
+/// [`try_lock`] for a part of a file.
+pub(crate) fn try_lock_part(file: &File, path: &Path, part: Part) -> Result<bool, StoreError> {
+    match set_lock(file, part, libc::F_WRLCK) {
         Ok(()) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(errno) => Err(StoreError::io(path, errno.into())),
     }
 }
 
-fn set_lock(file: &File, kind: libc::c_int) -> Result<(), Errno> {
+/// Gives a lock back. If this fails it goes when the file is closed.
+pub(crate) fn unlock(file: &File, part: Part) {
+    let _ = set_lock(file, part, libc::F_UNLCK);
+}
+
+fn set_lock(file: &File, part: Part, kind: libc::c_int) -> Result<(), Errno> {
     // The kinds of lock and SEEK_SET are small numbers on every system.
     let [l_type, l_whence] = [kind, libc::SEEK_SET].map(|number| number as libc::c_short);
-    let lock = libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 };
+    let lock = libc::flock { l_type, l_whence, l_start: part.at, l_len: part.octets, l_pid: 0 };
     fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&lock)).map(drop)
 }
 

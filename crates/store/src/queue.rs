@@ -15,20 +15,17 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use memchr::memchr;
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use pillarbox_proto::address::parse_path;
 use pillarbox_proto::{Address, Envelope, ReversePath};
 
 use crate::from_line::{self, FROM};
-use crate::locks::{Locked, with_mailboxes};
+use crate::locks::{Locked, Part, try_lock_part, unlock, with_mailboxes};
 use crate::maildrop::{Passage, Snapshot};
 use crate::place::{Place, QUEUE, read_at};
 use crate::redo::Source;
@@ -263,7 +260,7 @@ fn text(place: &Place, queue: &Locked, entry: Entry, head: &Head) -> Result<Text
 #[derive(Debug)]
 struct ClaimLock {
     file: File,
-    at: libc::off_t,
+    octet: Part,
 }
 
 impl ClaimLock {
@@ -272,25 +269,14 @@ impl ClaimLock {
         // Opened anew for each claim: locks of one open file do not keep each other out. Never removed: a lock on a
         // file without a name would keep nobody out.
         let file = place.files.open_or_create(&path)?;
-        let at = libc::off_t::try_from(id.hash >> 1).unwrap_or(0);
-        match set_lock(&file, at, libc::F_WRLCK) {
-            Ok(()) => Ok(Some(Self { file, at })),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-            Err(errno) => Err(StoreError::io(&path, errno.into())),
-        }
+        let octet = Part { at: libc::off_t::try_from(id.hash >> 1).unwrap_or(0), octets: 1 };
+        Ok(try_lock_part(&file, &path, octet)?.then_some(Self { file, octet }))
     }
 }
 
 impl Drop for ClaimLock {
     fn drop(&mut self) {
         // Closing the file is not enough while a child that has not called `exec` yet has it as well.
-        let _ = set_lock(&self.file, self.at, libc::F_UNLCK);
+        unlock(&self.file, self.octet);
     }
-}
-
-fn set_lock(file: &File, at: libc::off_t, kind: libc::c_int) -> Result<(), Errno> {
-    // The kinds of lock and SEEK_SET are small numbers on every system.
-    let [l_type, l_whence] = [kind, libc::SEEK_SET].map(|number| number as libc::c_short);
-    let lock = libc::flock { l_type, l_whence, l_start: at, l_len: 1, l_pid: 0 };
-    fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&lock)).map(drop)
 }
