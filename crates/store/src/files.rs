@@ -18,11 +18,15 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Creates a folder, mode 0700, if it does not exist.
+    /// Creates a folder, mode 0700, if it does not exist. A link to a folder is none: it may lead to somebody else's.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<(), StoreError> {
         self.step(path)?;
         match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+                let what = "is no folder; move it out of the way";
+                if is_folder { Ok(()) } else { Err(StoreError::io(path, io::Error::other(what))) }
+            }
             result => result.map_err(|source| StoreError::io(path, source)),
         }
     }

@@ -256,6 +256,16 @@ mod tests {
     use super::*;
     use crate::files::tests::Fault;
 
+    /// holds C-S6
+    #[test]
+    fn the_working_folder_is_no_link() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join(".pillarbox")).unwrap();
+        let error = Place::open(dir.path()).unwrap_err();
+        assert!(error.to_string().contains(".pillarbox: is no folder"), "{error}");
+        assert_eq!(elsewhere.path().read_dir().unwrap().count(), 0);
+    }
+
     /// holds C-P7
     #[test]
     fn the_working_folder_is_durable_before_it_is_used() {
