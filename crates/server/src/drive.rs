@@ -73,35 +73,11 @@ pub async fn drive<S: Session>(
                 () = grace(stop, &mut grace_ends) => return Ok(()),
             },
             Todo::Perform(request) => {
-                let mut performing = pin!(backend.perform(request));
-                let answer = tokio::select! {
-                    biased;
-                    answer = performing.as_mut() => Some(answer),
-                    () = sleep(REPLIES_WAIT_MAX) => {
-                        // What is known by now is not held back by what takes its time. That goes on meanwhile: a client
-                        // that takes no replies must not keep others from the lock its command waits for.
-                        let replies = connection.take_replies();
-                        let taken = AtomicBool::new(false);
-                        let sending = async {
-                            send(&mut io, &replies, idle).await?;
-                            taken.store(true, Ordering::Relaxed);
-                            io::Result::Ok(())
-                        };
-                        tokio::select! {
-                            biased;
-                            both = async { tokio::try_join!(sending, async { Ok(performing.await) }) } => Some(both?.1),
-                            () = grace(stop, &mut grace_ends) => {
-                                if !taken.load(Ordering::Relaxed) {
-                                    return Ok(());
-                                }
-                                None
-                            }
-                        }
-                    }
-                };
-                match answer {
-                    Some(answer) => connection.answered(answer),
-                    None => connection.abandon(),
+                let performed = perform(&mut io, &mut connection, &mut backend, request, idle, stop, &mut grace_ends);
+                match Box::pin(performed).await? {
+                    Performed::Answer(answer) => connection.answered(answer),
+                    Performed::Late => connection.abandon(),
+                    Performed::Stuck => return Ok(()),
                 }
                 idle_ends.as_mut().reset(Instant::now() + idle);
             }
@@ -128,6 +104,50 @@ pub async fn drive<S: Session>(
                 drop(backend);
                 return close(io, stop).await;
             }
+        }
+    }
+}
+
+/// What became of a request.
+enum Performed<Answer> {
+    Answer(Answer),
+    /// The server stops, and it took too long.
+    Late,
+    /// The server stops, and the client took no replies meanwhile.
+    Stuck,
+}
+
+/// Performs one request. Its own future, on the heap while it runs: a connection that waits for its client does not carry
+/// the space for it.
+async fn perform<S: Session>(
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    connection: &mut Connection<S>,
+    backend: &mut impl Backend<S>,
+    request: S::Request,
+    idle: Duration,
+    stop: &CancellationToken,
+    grace_ends: &mut Option<Instant>,
+) -> io::Result<Performed<S::Answer>> {
+    let mut performing = pin!(backend.perform(request));
+    tokio::select! {
+        biased;
+        answer = performing.as_mut() => return Ok(Performed::Answer(answer)),
+        () = sleep(REPLIES_WAIT_MAX) => {}
+    }
+    // What is known by now is not held back by what takes its time. That goes on meanwhile: a client that takes no
+    // replies must not keep others from the lock its command waits for.
+    let replies = connection.take_replies();
+    let taken = AtomicBool::new(false);
+    let sending = async {
+        send(io, &replies, idle).await?;
+        taken.store(true, Ordering::Relaxed);
+        io::Result::Ok(())
+    };
+    tokio::select! {
+        biased;
+        both = async { tokio::try_join!(sending, async { Ok(performing.await) }) } => Ok(Performed::Answer(both?.1)),
+        () = grace(stop, grace_ends) => {
+            Ok(if taken.load(Ordering::Relaxed) { Performed::Late } else { Performed::Stuck })
         }
     }
 }

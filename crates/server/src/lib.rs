@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod serve;
 mod stop;
+mod tide;
 mod transcript;
 
 pub use drive::{Backend, LINGER, READ_OCTETS, REPLIES_WAIT_MAX, STOP_GRACE, drive};
@@ -19,4 +20,5 @@ pub use limits::{CONNECTIONS_MAX, DESCRIPTORS_KEPT, connections_max, raise_descr
 pub use listen::{BindError, bind, loopback};
 pub use serve::{ACCEPT_PAUSE_MAX, LISTEN_BACKLOG, STOP_MAX, Server, Service, TURNED_AWAY_MAX};
 pub use stop::stop_on_signals;
+pub use tide::{TIDE_SETTLES, TIDE_TURNS};
 pub use transcript::{Log, TRANSCRIPT_MAX_OCTETS, Transcript};

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::drive::{Backend, close, drive};
+use crate::tide::Tide;
 use crate::transcript::{Log, Transcript};
 
 /// Connections that wait to be accepted; the kernel may allow fewer (`net.core.somaxconn`).
@@ -77,6 +78,7 @@ impl<S: Service> Server<S> {
             service: self.service,
             room: Arc::new(Semaphore::new(self.connections_max)),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+            tide: Arc::default(),
             transcript: self.transcript,
             connections: TaskTracker::new(),
             stop: stop.clone(),
@@ -85,7 +87,10 @@ impl<S: Service> Server<S> {
         for listener in self.listeners {
             accepting.spawn(accept(listener, Arc::clone(&shared)));
         }
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = shared.tide.give_back(pillarbox_memory::give_back) => {}
+        }
         accepting.close();
         accepting.wait().await;
         shared.connections.close();
@@ -98,6 +103,7 @@ struct Shared<S> {
     service: S,
     room: Arc<Semaphore>,
     turned_away: Arc<Semaphore>,
+    tide: Arc<Tide>,
     transcript: Option<Transcript>,
     connections: TaskTracker,
     stop: CancellationToken,
@@ -154,10 +160,12 @@ fn admit<S: Service>(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>
     };
     // A reply must not wait for the acknowledgement of the one before. Failing to say so costs speed, nothing else.
     let _ = socket.set_nodelay(true);
+    let afloat = shared.tide.rises();
     let shared_by_task = Arc::clone(shared);
     shared.connections.spawn(async move {
         serve(socket, peer, &shared_by_task).await;
         drop(permit);
+        drop(afloat);
     });
 }
 
