@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pillarbox_server::{Server, Service, Transcript, bind, connections_max, raise_descriptor_limit, stop_on_signals};
+use pillarbox_store::MboxStore;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, exit};
@@ -17,6 +19,9 @@ const COMMITS_END: Duration = Duration::from_millis(300);
 /// How long the last lines of the transcript may take.
 const TRANSCRIPT_ENDS: Duration = Duration::from_millis(100);
 
+/// How often is looked for repairs that were made.
+const REPAIRS_LOOK: Duration = Duration::from_secs(1);
+
 /// A process that serves: its worker threads, its stop signal, its transcript.
 pub struct Host {
     runtime: Runtime,
@@ -25,6 +30,8 @@ pub struct Host {
     verbose: bool,
     connections_max: usize,
     serving: Vec<JoinHandle<()>>,
+    /// Stores whose repairs are told.
+    stores: Vec<MboxStore>,
 }
 
 impl Host {
@@ -42,7 +49,7 @@ impl Host {
             stop_on_signals().map_err(failed)?
         };
         let stderr = Transcript::on_stderr().map_err(failed)?;
-        Ok(Self { runtime, stop, stderr, verbose, connections_max, serving: Vec::new() })
+        Ok(Self { runtime, stop, stderr, verbose, connections_max, serving: Vec::new(), stores: Vec::new() })
     }
 
     /// Serves on `port` of each address, and says so on stdout: one line for each socket, once it listens. Addresses
@@ -83,6 +90,19 @@ impl Host {
         self.stderr.clone()
     }
 
+    /// From now on repairs of this store are told on stderr, in one line each time that something was repaired: another
+    /// process may die at any time, and whoever locks its mailboxes next repairs them.
+    pub fn tell_repairs(&mut self, store: &MboxStore) {
+        self.stores.push(store.clone());
+        let (store, stderr) = (store.clone(), self.stderr());
+        self.spawn(async move {
+            loop {
+                sleep(REPAIRS_LOOK).await;
+                tell_repairs(&store, &stderr);
+            }
+        });
+    }
+
     /// Runs a task beside the services. It is dropped at the stop signal, wherever it is.
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
@@ -105,6 +125,8 @@ impl Host {
                 () = stop.cancelled() => None,
             }
         });
+        // What runs beside it ends with it.
+        self.stop.cancel();
         self.wait();
         result
     }
@@ -119,7 +141,15 @@ impl Host {
             }
         });
         self.runtime.shutdown_timeout(COMMITS_END);
+        self.stores.iter().for_each(|store| tell_repairs(store, &self.stderr));
         self.stderr.finish(TRANSCRIPT_ENDS);
+    }
+}
+
+fn tell_repairs(store: &MboxStore, stderr: &Transcript) {
+    let recovery = store.take_recovery();
+    if !recovery.is_nothing() {
+        stderr.note(format_args!("{recovery}"));
     }
 }
 

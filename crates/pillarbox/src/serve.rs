@@ -27,6 +27,7 @@ pub fn run(options: Serve) -> Result<(), Failure> {
     };
     let mut host = Host::start(options.verbose, 2)?;
     let store = folder::open(&dir, true)?;
+    host.tell_repairs(&store);
     let mailboxes = store.mailboxes()?;
     let smtp = smtp::Smtp { store: store.clone(), message_max_octets: options.max_size };
     let smtp = host.serve(smtp, &options.smtp.addresses, options.smtp.port)?;

@@ -14,8 +14,11 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         };
-        let host = Host::start(options.verbose, 0)?;
+        let mut host = Host::start(options.verbose, 0)?;
         let store = folder::open(&dir, options.verbose)?;
+        if options.verbose {
+            host.tell_repairs(&store);
+        }
         let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
         let left = host.run(async move { forwarder.run(|line| say(format_args!("{line}"))).await });
         match left.transpose()? {

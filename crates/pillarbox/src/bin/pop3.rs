@@ -13,8 +13,11 @@ fn main() -> ExitCode {
             return Ok(());
         };
         let mut host = Host::start(options.common.verbose, 1)?;
-        let service = pop3::Pop3 { store: folder::open(&dir, options.common.verbose)? };
-        host.serve(service, &options.common.addresses(), options.port)?;
+        let store = folder::open(&dir, options.common.verbose)?;
+        if options.common.verbose {
+            host.tell_repairs(&store);
+        }
+        host.serve(pop3::Pop3 { store }, &options.common.addresses(), options.port)?;
         host.wait();
         Ok(())
     })

@@ -13,8 +13,11 @@ fn main() -> ExitCode {
             return Ok(());
         };
         let mut host = Host::start(options.common.verbose, 1)?;
-        let service =
-            smtp::Smtp { store: folder::open(&dir, options.common.verbose)?, message_max_octets: options.max_size };
+        let store = folder::open(&dir, options.common.verbose)?;
+        if options.common.verbose {
+            host.tell_repairs(&store);
+        }
+        let service = smtp::Smtp { store, message_max_octets: options.max_size };
         host.serve(service, &options.common.addresses(), options.port)?;
         host.wait();
         Ok(())

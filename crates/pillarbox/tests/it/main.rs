@@ -14,5 +14,6 @@ mod package;
 #[path = "../../../relay/tests/relay/peer.rs"]
 mod peer;
 mod program;
+mod repairs;
 mod stop;
 mod transcript;
