@@ -40,7 +40,7 @@ fn make_builds_every_program() {
     for program in ["echoserver", "smtp", "pop3", "echo-test", "smtp-test", "pop3-test", "pillarbox"] {
         assert!(programs.split(' ').any(|built| built == program), "{program}");
     }
-    for target in ["all:", "clean:", "pack:"] {
+    for target in ["all:", "clean:", "pack:", "install:"] {
         assert!(makefile.lines().any(|line| line.starts_with(target)), "{target}");
     }
 }
