@@ -13,7 +13,6 @@ CROWD = 9_999       # one less than the limit (C-C1), for the mail that comes me
 ROUNDS = 4
 WARM = 200          # clients before memory is first looked at: by then all threads have been at work
 EACH_KIB = 4        # of memory for an idle connection
-SLACK_KIB = 1024    # what 10 % of memory may be rounded up to
 CROWD_SCRIPT = pathlib.Path(__file__).resolve().with_name("crowd.py")
 
 
@@ -43,7 +42,7 @@ def ten_thousand(bench):
         deliver(smtp)
         took = time.monotonic() - started
         people.tell("leave", "left")
-        allowed = before[1] + max(before[1] // 10, SLACK_KIB)
+        allowed = before[1] * 1.1
         settle(pid, before[0], allowed)
         after = use(pid)
         afters.append(after[1])
