@@ -15,7 +15,9 @@ use tempfile::TempDir;
 
 use crate::files::tests::Fault;
 use crate::place::Place;
-use crate::{Mailbox, Maildrop, MboxStore, Recovery, Store, StoreError, Text, recover};
+use crate::{
+    Mailbox, Maildrop, MboxStore, Recovery, Report, Severity, Store, StoreError, Text, Verdict, check, recover,
+};
 
 mod delivery;
 mod queue;
@@ -89,6 +91,26 @@ impl Case {
             .filter(|name| !["lock-", "stale-", "new-"].iter().any(|kind| name.starts_with(kind)))
             .collect();
         assert_eq!(left, [""; 0]);
+        // What is there is sound as well.
+        let report = self.check();
+        assert_eq!(report.verdict(), Verdict::Sound, "{:?}", report.findings);
+    }
+
+    fn check(&self) -> Report {
+        check(self.dir.path(), &mut |_| ()).unwrap()
+    }
+
+    /// What a death leaves waits for recovery, and is not taken for damage; if there is something to be finished or
+    /// undone, that is said.
+    fn assert_waits(&self) {
+        let report = self.check();
+        let is_told = |severity| [Severity::Info, Severity::Warning, Severity::Pending].contains(&severity);
+        assert!(report.findings.iter().all(|finding| is_told(finding.severity)), "{:?}", report.findings);
+        let side = self.dir.path().join(".pillarbox");
+        let is_intent = |name: &String| name.starts_with(|first: char| first.is_ascii_digit());
+        let is_unfinished = names_in(&side.join("append")).iter().any(is_intent)
+            || names_in(&side).iter().any(|name| name.ends_with(".update"));
+        assert_eq!(report.count(Severity::Pending) > 0, is_unfinished, "{:?}", report.findings);
     }
 }
 

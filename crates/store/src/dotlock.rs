@@ -6,14 +6,14 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::StoreError;
 use crate::files::{already_exists, not_found};
-use crate::place::{Place, is_gone, is_own, open_no_follow};
+use crate::place::{Place, is_gone, is_own, open_to_look};
 
 /// A dotlock this old is stale, whoever made it.
 pub(crate) const DOTLOCK_STALE: Duration = Duration::from_secs(5 * 60);
@@ -85,6 +85,36 @@ impl Dotlock {
     }
 }
 
+/// A dotlock of anybody.
+pub(crate) struct Found {
+    /// What is judged stays open, so that no other file can get its inode number meanwhile.
+    _file: Option<File>,
+    metadata: Metadata,
+    /// The process that it names. Some programs write nothing, or 0: then only its age counts.
+    pub(crate) owner: Option<i32>,
+}
+
+impl Found {
+    /// The dotlock at `path`, if there is one.
+    pub(crate) fn look(path: &Path) -> Result<Option<Self>, StoreError> {
+        let mut file = open_to_look(path).ok();
+        let metadata = match file.as_ref().map_or_else(|| path.symlink_metadata(), File::metadata) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::io(path, source)),
+        };
+        let owner = if metadata.is_file() { file.as_mut().and_then(owner) } else { None };
+        Ok(Some(Self { _file: file, metadata, owner }))
+    }
+
+    /// Whether nobody can be waiting for it to be given back. `is_ours`: this process may hold it; otherwise one that
+    /// names this process was left by an earlier one with the same id.
+    pub(crate) fn is_stale(&self, is_ours: bool) -> bool {
+        let is_left = |pid| if is_own(pid) { !is_ours } else { is_gone(pid) };
+        !self.metadata.is_dir() && (is_old(&self.metadata) || self.owner.is_some_and(is_left))
+    }
+}
+
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
@@ -93,15 +123,8 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 fn remove_if_stale(place: &Place, name: &str) -> Result<bool, StoreError> {
     let path = place.dotlock(name);
     let failed = |source| StoreError::io(&path, source);
-    // What is judged stays open, so that no other file can get its inode number meanwhile.
-    let mut file = open_no_follow(&path, false).ok();
-    let metadata = file.as_ref().map_or_else(|| path.symlink_metadata(), File::metadata);
-    let judged = match metadata {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        Err(source) => return Err(failed(source)),
-    };
-    if judged.is_dir() || !(is_old(&judged) || judged.is_file() && file.as_mut().is_some_and(owner_is_gone)) {
+    let Some(judged) = Found::look(&path)? else { return Ok(true) };
+    if !judged.is_stale(false) {
         return Ok(false);
     }
     // Between judging and removing, another program may have done the same and made a new lock. So the file is moved
@@ -113,7 +136,7 @@ fn remove_if_stale(place: &Place, name: &str) -> Result<bool, StoreError> {
         Err(error) => return Err(error),
     }
     let moved = aside.symlink_metadata().map_err(failed)?;
-    let is_judged = is_same(&moved, &judged);
+    let is_judged = is_same(&moved, &judged.metadata);
     if !is_judged {
         // If there is a third lock already, two programs hold one: only a lock that is broken by force does that.
         let _ = place.files.link(&aside, &path);
@@ -125,14 +148,11 @@ fn remove_if_stale(place: &Place, name: &str) -> Result<bool, StoreError> {
     Ok(is_judged)
 }
 
-/// Whether the dotlock names a process that does not exist, or our own.
-fn owner_is_gone(file: &mut File) -> bool {
+/// The process that a dotlock names.
+fn owner(file: &mut File) -> Option<i32> {
     let mut content = String::new();
-    if file.take(CONTENT_MAX_OCTETS).read_to_string(&mut content).is_err() {
-        return false;
-    }
-    // Some programs write nothing, or 0: then only its age counts.
-    content.trim().parse().is_ok_and(|pid| is_own(pid) || is_gone(pid))
+    file.take(CONTENT_MAX_OCTETS).read_to_string(&mut content).ok()?;
+    content.trim().parse().ok()
 }
 
 fn is_old(metadata: &Metadata) -> bool {

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::StoreError;
-use crate::locks::try_lock;
-use crate::place::{Place, is_known_name};
+use crate::locks::{WHOLE, is_locked, try_lock};
+use crate::place::{Place, is_known_name, open_if_there};
 
 /// First line of an intent.
 const TITLE: &str = "pillarbox append 2";
@@ -124,6 +124,30 @@ impl Found {
         file.read_to_end(&mut content).map_err(failed)?;
         let targets = std::str::from_utf8(&content).ok().and_then(parse);
         Ok(Some(Self { path: path.to_owned(), targets, lock: locked.then_some(file) }))
+    }
+}
+
+/// An intent of anybody, looked at without touching it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The mailboxes, or `None` if it is of an earlier boot or cannot be read: then it says nothing.
+    pub(crate) targets: Option<Vec<Target>>,
+    /// Its owner lives, or somebody else is settling it.
+    pub(crate) is_live: bool,
+}
+
+impl Seen {
+    /// The intent at `path`, if it is still there.
+    pub(crate) fn look(path: &Path) -> Result<Option<Self>, StoreError> {
+        let Some(mut file) = open_if_there(path)? else { return Ok(None) };
+        let is_live = is_locked(&file, path, WHOLE)?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(|source| StoreError::io(path, source))?;
+        // Whoever removes it has the lock: without one, and there all the same, it is nobody's.
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        Ok(Some(Self { targets: std::str::from_utf8(&content).ok().and_then(parse), is_live }))
     }
 }
 

@@ -14,6 +14,7 @@ use pillarbox_proto::address::LOCAL_PART_MAX_OCTETS;
 use pillarbox_proto::{Address, Envelope};
 
 mod append;
+mod check;
 #[cfg(test)]
 mod crash_tests;
 mod dotlock;
@@ -34,6 +35,7 @@ mod scan;
 mod text;
 mod update;
 
+pub use check::{Finding, Progress, Report, Severity, Verdict, check};
 pub use error::StoreError;
 pub use maildrop::{MboxMaildrop, MboxReader};
 pub use mbox::{LOCK_TIMEOUT, MboxStore};

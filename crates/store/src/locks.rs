@@ -313,7 +313,7 @@ pub(crate) struct Part {
     pub(crate) octets: libc::off_t,
 }
 
-const WHOLE: Part = Part { at: 0, octets: 0 };
+pub(crate) const WHOLE: Part = Part { at: 0, octets: 0 };
 
 /// [`try_lock`] for a part of a file.
 pub(crate) fn try_lock_part(file: &File, path: &Path, part: Part) -> Result<bool, StoreError> {
@@ -324,16 +324,26 @@ pub(crate) fn try_lock_part(file: &File, path: &Path, part: Part) -> Result<bool
     }
 }
 
+/// Whether somebody has the write lock on a part of a file. Takes no lock: this hinders nobody.
+pub(crate) fn is_locked(file: &File, path: &Path, part: Part) -> Result<bool, StoreError> {
+    let mut lock = flock(part, libc::F_RDLCK);
+    fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| StoreError::io(path, errno.into()))?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
 /// Gives a lock back. If this fails it goes when the file is closed.
 pub(crate) fn unlock(file: &File, part: Part) {
     let _ = set_lock(file, part, libc::F_UNLCK);
 }
 
 fn set_lock(file: &File, part: Part, kind: libc::c_int) -> Result<(), Errno> {
+    fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&flock(part, kind))).map(drop)
+}
+
+fn flock(part: Part, kind: libc::c_int) -> libc::flock {
     // The kinds of lock and SEEK_SET are small numbers on every system.
     let [l_type, l_whence] = [kind, libc::SEEK_SET].map(|number| number as libc::c_short);
-    let lock = libc::flock { l_type, l_whence, l_start: part.at, l_len: part.octets, l_pid: 0 };
-    fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+    libc::flock { l_type, l_whence, l_start: part.at, l_len: part.octets, l_pid: 0 }
 }
 
 /// How long to wait before the next try; random, so that two programs that hinder each other do not do so again.

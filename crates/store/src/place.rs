@@ -18,7 +18,7 @@ use crate::files::{Files, already_exists};
 use crate::{Recovery, StoreError, is_mailbox_name};
 
 /// What a mailbox's file name ends with.
-const EXTENSION: &str = ".mbox";
+pub(crate) const EXTENSION: &str = ".mbox";
 
 /// What the queue is called among the names of mailboxes. It is locked, appended to and repaired like them, and no
 /// mailbox can have this name.
@@ -55,17 +55,27 @@ impl Place {
     }
 
     fn open_with(dir: &Path, files: Files) -> Result<Self, StoreError> {
+        let place = Self::find_with(dir, files)?;
+        place.files.create_dir(&place.side)?;
+        if !place.appends.is_dir() {
+            // A redo record is as durable as the folder it is in. The second folder says that the first one is.
+            place.files.sync_dir(&place.dir)?;
+            place.files.create_dir(&place.appends)?;
+        }
+        Ok(place)
+    }
+
+    /// Finds the folder and makes nothing: there may be no working folders.
+    pub(crate) fn find(dir: &Path) -> Result<Self, StoreError> {
+        Self::find_with(dir, Files::default())
+    }
+
+    fn find_with(dir: &Path, files: Files) -> Result<Self, StoreError> {
         let failed = |source| StoreError::io(dir, source);
         let dir = dir.canonicalize().map_err(failed)?;
         let metadata = dir.metadata().map_err(failed)?;
         let side = dir.join(".pillarbox");
         let appends = side.join("append");
-        files.create_dir(&side)?;
-        if !appends.is_dir() {
-            // A redo record is as durable as the folder it is in. The second folder says that the first one is.
-            files.sync_dir(&dir)?;
-            files.create_dir(&appends)?;
-        }
         Ok(Self {
             id: (metadata.dev(), metadata.ino()),
             dir,
@@ -221,6 +231,28 @@ pub(crate) fn is_gone(pid: i32) -> bool {
 pub(crate) fn open_no_follow(path: &Path, write: bool) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     OpenOptions::new().read(true).write(write).custom_flags(flags.bits()).open(path)
+}
+
+/// [`open_no_follow`] for reading, without a trace where that can be had: by the time of the last access mail programs
+/// tell whether a mailbox has new mail. Only the owner of a file may leave that time alone.
+pub(crate) fn open_to_look(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOATIME;
+    match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open_no_follow(path, false),
+        result => result,
+    }
+}
+
+/// [`open_to_look`]; `None` if there is no such file.
+///
+/// # Errors
+/// [`StoreError::Io`], also when it is a link.
+pub(crate) fn open_if_there(path: &Path) -> Result<Option<File>, StoreError> {
+    match open_to_look(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StoreError::io(path, source)),
+    }
 }
 
 /// Fills `buffer` from `offset` on, as far as the file goes.

@@ -16,6 +16,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use pillarbox_proto::address::parse_path;
 use pillarbox_proto::{Address, Envelope, ReversePath};
 
 use crate::from_line::{self, FROM};
-use crate::locks::{Locked, Part, try_lock_part, unlock, with_mailboxes};
+use crate::locks::{Locked, Part, is_locked, try_lock_part, unlock, with_mailboxes};
 use crate::maildrop::{Passage, Snapshot};
 use crate::place::{Place, QUEUE, read_at};
 use crate::redo::Source;
@@ -74,7 +75,7 @@ impl Queue for MboxStore {
         self.with_queue(|_, queue| {
             let mut items = Vec::new();
             for entry in list(queue)? {
-                let head = Head::read(queue, entry)?;
+                let head = Head::read(&queue.file, &queue.path, entry)?;
                 let octets = entry.octets.saturating_sub(head.as_ref().map_or(0, |head| head.wire_octets));
                 items.push(Item { id: entry.identity, envelope: head.map(|head| head.envelope), octets });
             }
@@ -89,7 +90,7 @@ impl Queue for MboxStore {
         let lock_timeout = self.lock_timeout;
         let claim = self.with_queue(move |place, queue| {
             let Some(entry) = list(queue)?.into_iter().find(|entry| entry.identity == id) else { return Ok(None) };
-            let Some(head) = Head::read(queue, entry)? else { return Ok(None) };
+            let Some(head) = Head::read(&queue.file, &queue.path, entry)? else { return Ok(None) };
             // Under the lock of the queue: whoever settles an item gives its claim back under the same lock, so what is
             // here and can be claimed is not settled.
             let Some(lock) = ClaimLock::try_new(place, id)? else { return Ok(None) };
@@ -162,7 +163,7 @@ fn settle(place: &Place, queue: &mut Locked, held: &Held, left: &[Address]) -> R
     let changed = || StoreError::Changed { path: path.clone() };
     let entries = list(queue)?;
     let entry = entries.iter().find(|entry| entry.identity == id).copied().ok_or_else(changed)?;
-    let head = Head::read(queue, entry)?.ok_or_else(changed)?;
+    let head = Head::read(&queue.file, &queue.path, entry)?.ok_or_else(changed)?;
     let metadata = queue.file.metadata().map_err(|source| StoreError::io(&queue.path, source))?;
     let (inode, size) = (metadata.ino(), metadata.len());
     if entries.last().is_none_or(|last| last.next != size) {
@@ -190,7 +191,7 @@ fn settle(place: &Place, queue: &mut Locked, held: &Held, left: &[Address]) -> R
 
 /// What stands in front of an item's text.
 #[derive(Debug)]
-struct Head {
+pub(crate) struct Head {
     envelope: Envelope,
     accepted: Option<String>,
     /// Where the text begins in the file.
@@ -201,14 +202,14 @@ struct Head {
 
 impl Head {
     /// Reads the head of an entry; `None` if it has none, or not the head of an item.
-    fn read(queue: &Locked, entry: Entry) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn read(file: &File, path: &Path, entry: Entry) -> Result<Option<Self>, StoreError> {
         let end = entry.end.min(entry.text.saturating_add(ENVELOPE_MAX_OCTETS));
         // Both differences are bounded: by the longest `From ` line and by the limit above.
         let length = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
         let mut from_line = vec![0; length(entry.start, entry.text)];
         let mut block = vec![0; length(entry.text, end)];
         for (octets, at) in [(&mut from_line, entry.start), (&mut block, entry.text)] {
-            let read = read_at(&queue.file, octets, at).map_err(|source| StoreError::io(&queue.path, source))?;
+            let read = read_at(file, octets, at).map_err(|source| StoreError::io(path, source))?;
             octets.truncate(read);
         }
         Ok(Self::parse(&from_line, &block, entry.text))
@@ -256,6 +257,16 @@ fn text(place: &Place, queue: &Locked, entry: Entry, head: &Head) -> Result<Text
     })
 }
 
+/// Whether somebody is sending the item; `claims` is the file at [`Place::claims`].
+pub(crate) fn is_claimed(claims: &File, path: &Path, id: Identity) -> Result<bool, StoreError> {
+    is_locked(claims, path, claimed_octet(id))
+}
+
+/// The octet that is locked while somebody has the item.
+fn claimed_octet(id: Identity) -> Part {
+    Part { at: libc::off_t::try_from(id.hash >> 1).unwrap_or(0), octets: 1 }
+}
+
 /// The lock that makes an item ours; goes when dropped, and when the process ends.
 #[derive(Debug)]
 struct ClaimLock {
@@ -269,7 +280,7 @@ impl ClaimLock {
         // Opened anew for each claim: locks of one open file do not keep each other out. Never removed: a lock on a
         // file without a name would keep nobody out.
         let file = place.files.open_or_create(&path)?;
-        let octet = Part { at: libc::off_t::try_from(id.hash >> 1).unwrap_or(0), octets: 1 };
+        let octet = claimed_octet(id);
         Ok(try_lock_part(&file, &path, octet)?.then_some(Self { file, octet }))
     }
 }

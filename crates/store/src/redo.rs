@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::StoreError;
 use crate::append::inode_and_size;
 use crate::files::not_found;
 use crate::locks::Locked;
-use crate::place::{Place, read_at};
+use crate::place::{Place, open_if_there, read_at};
 
 /// First line of a record.
 const TITLE: &str = "pillarbox update 1";
@@ -124,11 +125,13 @@ pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreE
         Err(source) => return Err(StoreError::io(&path, source)),
     };
     let (inode, size) = inode_and_size(mailbox)?;
-    let Some((header, tail_hash)) = read(&file, &path)?.filter(|(header, _)| header.inode == inode) else {
+    let Some((header, tail_hash)) = read(&file, &path)? else {
         return put_aside(place, &mailbox.name);
     };
-    let end = header.gap + header.tail;
-    if size >= header.size && hash(&mailbox.file, &mailbox.path, end..header.size)? == header.rest {
+    let Some(progress) = header.progress(tail_hash, &mailbox.file, &mailbox.path, (inode, size))? else {
+        return put_aside(place, &mailbox.name);
+    };
+    if progress == Progress::NotCut {
         let record = if size > header.size {
             // What another program has added is to move down with the tail. Only a record that has it can be redone.
             let tail = Source::Part { file: &file, path: &path, range: header.octets..header.octets + header.tail };
@@ -142,13 +145,35 @@ pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreE
             Record { header, path, file }
         };
         finish(place, mailbox, &record)?;
-        return Ok(Redone::Finished);
-    }
-    if size >= end && hash(&mailbox.file, &mailbox.path, header.gap..end)? == tail_hash {
+    } else {
         close(place, mailbox, &path)?;
-        return Ok(Redone::Finished);
     }
-    put_aside(place, &mailbox.name)
+    Ok(Redone::Finished)
+}
+
+/// A record of anybody, looked at without touching it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The next one to lock the mailbox finishes the removal. Up to here the mailbox is right.
+    Waits(u64),
+    /// It was written to its end, and is about another file or another content.
+    Unfit,
+    /// It is not complete, or not what was written.
+    Broken,
+}
+
+/// Looks at the record of a mailbox, if there is one; `mailbox` is that file, if there is one.
+///
+/// # Errors
+/// [`StoreError::Io`], also when the mailbox is cut meanwhile.
+pub(crate) fn look(place: &Place, name: &str, mailbox: Option<&File>) -> Result<Option<Seen>, StoreError> {
+    let (path, mailbox_path) = (place.update(name), place.mailbox(name));
+    let Some(file) = open_if_there(&path)? else { return Ok(None) };
+    let Some((header, tail_hash)) = read(&file, &path)? else { return Ok(Some(Seen::Broken)) };
+    let Some(mailbox) = mailbox else { return Ok(Some(Seen::Unfit)) };
+    let metadata = mailbox.metadata().map_err(|source| StoreError::io(&mailbox_path, source))?;
+    let progress = header.progress(tail_hash, mailbox, &mailbox_path, (metadata.ino(), metadata.len()))?;
+    Ok(Some(progress.map_or(Seen::Unfit, |_| Seen::Waits(header.gap))))
 }
 
 /// Gives the record of a mailbox a name under which nobody redoes it.
@@ -256,7 +281,36 @@ impl Source<'_> {
     }
 }
 
+/// How far a removal has come in its mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The old rest is still there.
+    NotCut,
+    /// The tail is in place, and the old rest is gone.
+    Cut,
+}
+
 impl Header {
+    /// How far the mailbox has come, a file of this inode and size; `None` if the record does not fit it.
+    fn progress(
+        &self,
+        tail_hash: u64,
+        mailbox: &File,
+        path: &Path,
+        (inode, size): (u64, u64),
+    ) -> Result<Option<Progress>, StoreError> {
+        let end = self.gap + self.tail;
+        Ok(if inode != self.inode {
+            None
+        } else if size >= self.size && hash(mailbox, path, end..self.size)? == self.rest {
+            Some(Progress::NotCut)
+        } else if size >= end && hash(mailbox, path, self.gap..end)? == tail_hash {
+            Some(Progress::Cut)
+        } else {
+            None
+        })
+    }
+
     fn show(&self) -> String {
         let Self { inode, size, gap, tail, rest, .. } = self;
         format!("{TITLE}\ninode {inode}\nsize {size}\ngap {gap}\ntail {tail}\nrest {rest:016x}\n\n")

@@ -69,6 +69,7 @@ fn at_each_death<W: Fn(&Case) -> bool>(fresh: impl Fn() -> Case, work: W, mut ch
         let acknowledged = work(&case);
         let died = case.store.place.files.done() > number;
         case.store.place.files.inject(Fault::None);
+        case.assert_waits();
         check(&case, number, acknowledged);
         if !died {
             assert!(number > 10, "all operations are counted");
@@ -122,6 +123,7 @@ fn recovery_of_a_delivery_may_die_anywhere() {
         at_each_death(two_mailboxes, work, |case, number, acknowledged| {
             let (_, done) = case.recover(Fault::Die(second));
             died.set(died.get() || done > second);
+            case.assert_waits();
             case.recover(Fault::None);
             let delivered = both_or_none(case, &text);
             assert!(delivered || !acknowledged, "operation {number}, then {second}: acknowledged and lost");

@@ -59,6 +59,7 @@ fn remove_two(case: &Case, number: usize) -> (bool, bool) {
     let acknowledged = case.remove("alice", &[0, 2], || files.inject(Fault::Die(number))).is_ok();
     let died = files.done() > number;
     files.inject(Fault::None);
+    case.assert_waits();
     (acknowledged, died)
 }
 
@@ -117,6 +118,7 @@ fn recovery_of_a_removal_may_die_anywhere_while_others_append() {
                 case.append("alice", &added);
                 let (_, done) = case.recover(Fault::Die(second));
                 second_died |= done > second;
+                case.assert_waits();
                 case.append("alice", &added);
                 case.recover(Fault::None);
                 let content = case.content("alice");
@@ -161,6 +163,8 @@ fn a_record_that_fits_no_mailbox_is_put_aside() {
                 put_aside += 1;
                 assert!(fs::read_to_string(&aside).unwrap().contains(&messages([3, 4])), "its mail is kept");
                 assert!(recovery.problems()[0].contains("alice.update.orphan-1"), "{recovery}");
+                let findings = case.check().findings;
+                assert!(findings.iter().any(|finding| finding.file.ends_with("alice.update.orphan-1")), "{findings:?}");
             }
             assert!(case.recover(Fault::None).0.is_nothing());
             if !died {
