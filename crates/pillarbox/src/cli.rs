@@ -172,6 +172,12 @@ pub enum Command {
     /// Mailboxes
     #[command(subcommand)]
     User(User),
+    /// Check the mailboxes and the queue; changes nothing
+    ///
+    /// Prints a line for each finding, and counts at the end. Exits 0 when all is sound, 65 when something is wrong,
+    /// 66 when DIR is no folder, 74 when something cannot be read, 75 when nothing is wrong but something is being
+    /// written to or waits for the next start.
+    Fsck(Fsck),
 }
 
 /// `pillarbox serve`.
@@ -220,6 +226,17 @@ pub enum User {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `pillarbox fsck`.
+#[derive(Args, Debug)]
+pub struct Fsck {
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Folder with the mailboxes and the queue
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 /// How often something happens; `None`: never.

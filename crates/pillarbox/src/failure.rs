@@ -11,6 +11,8 @@ use pillarbox_store::StoreError;
 pub mod exit {
     /// The command was used wrongly.
     pub const USAGE: u8 = 64;
+    /// An input is damaged.
+    pub const DATA_ERROR: u8 = 65;
     /// An input does not exist or cannot be read.
     pub const NO_INPUT: u8 = 66;
     /// A service is not available, e.g. the port is in use.

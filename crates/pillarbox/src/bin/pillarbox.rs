@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use pillarbox::cli::{self, Command, Pillarbox};
-use pillarbox::{serve, user};
+use pillarbox::{fsck, serve, user};
 
 fn main() -> ExitCode {
     cli::run("pillarbox", |options: Pillarbox| match options.command {
         Command::Serve(options) => serve::run(options),
         Command::User(command) => user::run(command),
+        Command::Fsck(options) => fsck::run(&options),
     })
 }

@@ -1,0 +1,155 @@
+//! `pillarbox fsck`: whether what is kept in a folder is sound.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pillarbox_store::{Finding, Progress, Report, Verdict, check};
+
+use crate::cli::Fsck;
+use crate::failure::{Failure, exit};
+use crate::host::say;
+
+/// Between two lines that say how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Checks DIR and prints what was found.
+///
+/// # Errors
+/// DIR that is no folder or cannot be read, and anything but a sound folder: the exit code is the verdict.
+pub fn run(options: &Fsck) -> Result<(), Failure> {
+    let dir = &options.dir;
+    is_folder(dir)?;
+    let mut meter = Meter { told: Instant::now(), is_shown: false };
+    let report = check(dir, &mut |progress| meter.show(progress));
+    meter.end();
+    let report = report?;
+    if options.json {
+        say(format_args!("{}", json(&report)));
+    } else {
+        report.findings.iter().for_each(|finding| say(format_args!("{finding}")));
+        say(format_args!("{}", summary(&report)));
+    }
+    let failed = |code, what| Err(Failure::new(code, format_args!("{}: {what}", dir.display())));
+    match report.verdict() {
+        Verdict::Sound => Ok(()),
+        Verdict::Damaged => failed(exit::DATA_ERROR, "something is wrong"),
+        Verdict::Unread => failed(exit::IO_ERROR, "not everything can be read"),
+        Verdict::Unsettled => failed(exit::TEMPORARY, "something is being written to or waits for the next start"),
+    }
+}
+
+/// Unlike the servers, a check needs no right to write.
+fn is_folder(dir: &Path) -> Result<(), Failure> {
+    let wrong = |code, what: &str| Err(Failure::new(code, format_args!("{}: {what}", dir.display())));
+    match dir.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => wrong(exit::NO_INPUT, "is not a folder"),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            wrong(exit::NO_INPUT, &error.to_string())
+        }
+        Err(error) => wrong(exit::IO_ERROR, &error.to_string()),
+    }
+}
+
+/// Says how far it is, where somebody looks on.
+struct Meter {
+    told: Instant,
+    is_shown: bool,
+}
+
+impl Meter {
+    fn show(&mut self, progress: Progress) {
+        if self.told.elapsed() < PROGRESS_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        let mut stderr = io::stderr();
+        if stderr.is_terminal() {
+            let percent = progress.done.saturating_mul(100) / progress.total.max(1);
+            let _ = write!(stderr, "\rchecking: {percent} %").and_then(|()| stderr.flush());
+            self.is_shown = true;
+        }
+    }
+
+    fn end(&self) {
+        if self.is_shown {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}
+
+/// The last line.
+fn summary(report: &Report) -> String {
+    let counted = |number, one, many| format!("{number} {}", if number == 1 { one } else { many });
+    let Report { mailboxes, messages, octets, queued, .. } = *report;
+    [
+        counted(mailboxes, "mailbox", "mailboxes"),
+        counted(messages, "message", "messages"),
+        counted(octets, "octet", "octets"),
+        counted(queued, "queued item", "queued items"),
+    ]
+    .join(", ")
+        + &format!(": {}", report.verdict())
+}
+
+/// The whole report as one JSON document (RFC 8259), in one line.
+fn json(report: &Report) -> String {
+    let Report { mailboxes, messages, octets, queued, findings } = report;
+    let findings: Vec<String> = findings.iter().map(json_finding).collect();
+    format!(
+        "{{\"verdict\": \"{}\", \"mailboxes\": {mailboxes}, \"messages\": {messages}, \"octets\": {octets}, \
+         \"queued\": {queued}, \"findings\": [{}]}}",
+        report.verdict(),
+        findings.join(", ")
+    )
+}
+
+fn json_finding(Finding { severity, file, octet, what }: &Finding) -> String {
+    let octet = octet.map_or("null".to_owned(), |octet| octet.to_string());
+    let [file, what] = [file, what].map(|text| quoted(text));
+    format!("{{\"severity\": \"{severity}\", \"file\": {file}, \"octet\": {octet}, \"what\": {what}}}")
+}
+
+/// A string of JSON.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            // Writing to a string does not fail.
+            '\0'..='\x1f' => drop(write!(quoted, "\\u{:04x}", u32::from(character))),
+            _ => quoted.push(character),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use pillarbox_store::Severity;
+
+    use super::*;
+
+    #[test]
+    fn any_text_is_a_string_of_json() {
+        assert_eq!(quoted("a \"b\" \\ \n\u{1} ü\u{7f}"), "\"a \\\"b\\\" \\\\ \\u000a\\u0001 ü\u{7f}\"");
+    }
+
+    #[test]
+    fn reports() {
+        let mut report = Report { mailboxes: 1, messages: 2, octets: 1, queued: 0, findings: Vec::new() };
+        assert_eq!(summary(&report), "1 mailbox, 2 messages, 1 octet, 0 queued items: sound");
+        for (octet, what) in [(Some(7), "x"), (None, "\"")] {
+            let (severity, file) = (Severity::Busy, "alice.mbox".to_owned());
+            report.findings.push(Finding { severity, file, octet, what: what.to_owned() });
+        }
+        assert_eq!(
+            json(&report),
+            "{\"verdict\": \"unsettled\", \"mailboxes\": 1, \"messages\": 2, \"octets\": 1, \"queued\": 0, \
+             \"findings\": [{\"severity\": \"busy\", \"file\": \"alice.mbox\", \"octet\": 7, \"what\": \"x\"}, \
+             {\"severity\": \"busy\", \"file\": \"alice.mbox\", \"octet\": null, \"what\": \"\\\"\"}]}"
+        );
+    }
+}
