@@ -136,6 +136,20 @@ pub(crate) mod tests {
         done: usize,
     }
 
+    #[test]
+    fn who_dies_leaves_half_a_write_and_nothing_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let files = Files::default();
+        files.inject(Fault::Die(1));
+        let file = files.create_new(&path).unwrap();
+        files.write_all_at(&file, &path, b"12345678", 0).unwrap_err();
+        files.write_all_at(&file, &path, b"abc", 0).unwrap_err();
+        files.remove(&path).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"1234");
+        assert_eq!(files.done(), 4);
+    }
+
     impl Files {
         /// From now on operations are counted, and this goes wrong.
         pub(crate) fn inject(&self, fault: Fault) {
