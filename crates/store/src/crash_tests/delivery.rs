@@ -15,6 +15,11 @@ fn two_mailboxes() -> Case {
     Case::new(&[("alice", ALICE), ("bob", BOB)])
 }
 
+/// Long enough to be written in several pieces.
+fn long_text() -> String {
+    ("0123456789".repeat(7) + "\r\n").repeat(5_000)
+}
+
 /// Whether the message is in both mailboxes; it must be in both or in none.
 fn both_or_none(case: &Case, text: &str) -> bool {
     let [alice, bob] = [("alice", ALICE), ("bob", BOB)].map(|(name, old)| has_entry(&case.content(name), old, text));
@@ -25,8 +30,7 @@ fn both_or_none(case: &Case, text: &str) -> bool {
 /// holds C-S9
 #[test]
 fn a_delivery_with_any_operation_failing() {
-    // Long enough to be written in several pieces.
-    let text = "0123456789\r\n".repeat(50_000);
+    let text = long_text();
     for errno in [ENOSPC, EIO, EDQUOT] {
         let mut number = 0;
         loop {
@@ -69,7 +73,6 @@ fn at_each_death<W: Fn(&Case) -> bool>(fresh: impl Fn() -> Case, work: W, mut ch
         let acknowledged = work(&case);
         let died = case.store.place.files.done() > number;
         case.store.place.files.inject(Fault::None);
-        case.assert_waits();
         check(&case, number, acknowledged);
         if !died {
             assert!(number > 10, "all operations are counted");
@@ -82,9 +85,10 @@ fn at_each_death<W: Fn(&Case) -> bool>(fresh: impl Fn() -> Case, work: W, mut ch
 /// holds C-S9 C-P8
 #[test]
 fn a_delivery_that_dies_anywhere_is_settled_at_the_next_start() {
-    let text = "0123456789\r\n".repeat(30_000);
+    let text = long_text();
     let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
     at_each_death(two_mailboxes, work, |case, number, acknowledged| {
+        case.assert_waits();
         case.recover(Fault::None);
         let delivered = both_or_none(case, &text);
         assert!(delivered || !acknowledged, "operation {number}: acknowledged and lost");
@@ -97,7 +101,7 @@ fn a_delivery_that_dies_anywhere_is_settled_at_the_next_start() {
 /// holds C-S9 C-P8
 #[test]
 fn a_delivery_that_dies_anywhere_is_settled_by_the_next_delivery() {
-    let text = "0123456789\r\n".repeat(30_000);
+    let text = long_text();
     let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
     at_each_death(two_mailboxes, work, |case, number, acknowledged| {
         // It only goes to one of the two; the other is put right as well.
@@ -116,7 +120,7 @@ fn a_delivery_that_dies_anywhere_is_settled_by_the_next_delivery() {
 /// holds C-S9
 #[test]
 fn recovery_of_a_delivery_may_die_anywhere() {
-    let text = "0123456789\r\n".repeat(30_000);
+    let text = long_text();
     let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
     for second in 0.. {
         let died = std::cell::Cell::new(false);
