@@ -13,6 +13,7 @@ import subprocess
 import time
 
 READY_S = 20
+SOUND, UNSETTLED = 0, 75
 STOP_S = 5
 
 
@@ -135,6 +136,12 @@ class Bench:
                 process.communicate(timeout=STOP_S)
             raise Failed(f"{' '.join(map(str, argv))} ran longer than {seconds} s") from None
         return process.returncode, out, error
+
+    def fsck(self, when, *statuses):
+        """Checks the mail folder; fails unless `pillarbox fsck` ends with one of these statuses (0: sound)."""
+        status, out, error = self.run([str(self.programs / "pillarbox"), "fsck", str(self.mail)])
+        expect(status in statuses, f"{when}: fsck ended with status {status}: {(out + error).decode()[-1500:]}")
+        return status
 
     def smtp(self, *options):
         return self._serve("smtp", *options)

@@ -5,7 +5,7 @@ import threading
 import time
 
 import letters
-from bench import Failed, Server, expect, expect_equal
+from bench import SOUND, UNSETTLED, Failed, Server, expect, expect_equal
 from talk import Pop3, Refused, Smtp
 
 SMTP_KILLS = 50
@@ -20,7 +20,7 @@ def smtp_under_load(bench):
     """50 kills of smtp under load: acknowledged messages are there once and whole, nothing is torn"""
     paths = {user: bench.mailbox(user) for user in USERS}
     memory = _Memory(bench.rng)
-    in_data = 0
+    in_data = waiting = 0
     for kill in range(1, SMTP_KILLS + 1):
         server = Server(bench, "smtp", bench.mail)
         clients = [threading.Thread(target=memory.send_until_cut, args=(server.port,), daemon=True)
@@ -35,8 +35,11 @@ def smtp_under_load(bench):
             client.join(30)
             expect(not client.is_alive(), "a client did not notice that the server is gone")
         expect(not memory.faults, f"kill {kill}: {memory.faults[:3]}")
+        waiting += bench.fsck(f"after kill {kill}", SOUND, UNSETTLED) == UNSETTLED
         _kill_while_starting(bench, "smtp", kill)
+        bench.fsck(f"kill {kill}, and kills while starting", SOUND, UNSETTLED)
         bench.smtp()
+        bench.fsck(f"after kill {kill} and a start", SOUND)
         memory.compare(paths, f"after kill {kill}")
         bench.stop_servers()
         if kill % 10 == 0:      # reading everything again after each kill would take most of the time
@@ -46,8 +49,9 @@ def smtp_under_load(bench):
     left = [path.name for path in bench.mail.rglob("*") if ".lock" in path.name or path.parent.name == "append"]
     expect(not left, f"locks or intents that nobody removed: {left}")
     expect(in_data >= SMTP_KILLS // 2, f"only {in_data} kills came while a client waited for the reply to its data")
-    return (f"{SMTP_KILLS} kills, {in_data} of them with a reply to data owed; {memory.totals[0]} messages "
-            f"acknowledged, {memory.totals[1]} cut off before the reply, {memory.totals[2]} of these stored")
+    return (f"{SMTP_KILLS} kills, {in_data} of them with a reply to data owed, {waiting} left a delivery to be settled; "
+            f"{memory.totals[0]} messages acknowledged, {memory.totals[1]} cut off before the reply, "
+            f"{memory.totals[2]} of these stored")
 
 
 class _Memory:
@@ -141,11 +145,14 @@ def pop3_inside_quit(bench):
         time.sleep(bench.rng.uniform(0, seconds[shape]))
         server.kill()
         answered = _answered(session)
-        unfinished += (bench.mail / ".pillarbox" / "anna.update").exists()
+        what = f"kill {kill}, removal of {gone}"
+        is_unfinished = (bench.mail / ".pillarbox" / "anna.update").exists()
+        unfinished += is_unfinished
+        bench.fsck(what, UNSETTLED if is_unfinished else SOUND)
         _kill_while_starting(bench, "pop3", kill)
+        bench.fsck(f"{what}, and kills while starting", SOUND, UNSETTLED)
         restarted = bench.pop3()
         octets = path.read_bytes()
-        what = f"kill {kill}, removal of {gone}"
         if octets == new:
             counts["new"] += 1
         else:
@@ -156,6 +163,7 @@ def pop3_inside_quit(bench):
             expect_equal(session.stat()[0], len(letters.entries(octets)), f"{what}: STAT")
             session.quit()
         bench.stop_servers()
+        bench.fsck(f"{what}, and a start", SOUND)
         expect(not list(bench.mail.glob("*.lock")), f"{what}: a lock that nobody removed")
     expect(all(counts.values()), f"all kills came too early or too late: {counts}")
     return (f"{POP3_KILLS} kills within {max(seconds) * 1000:.0f} ms: {counts['old']} times old, "

@@ -8,7 +8,7 @@ import sys
 import time
 
 import letters
-from bench import Failed, Server, expect
+from bench import SOUND, UNSETTLED, Failed, Server, expect
 from procmail import write_rcfile
 from talk import Pop3, Refused, texts_of
 
@@ -26,8 +26,12 @@ def exactly_once(bench):
     servers = {"smtp": bench.smtp(), "pop3": bench.pop3()}
     crowd.tell(servers)
     crowd.start()
+    verdicts = []
+    while crowd.is_writing():
+        verdicts.append(bench.fsck("while all are writing", SOUND, UNSETTLED))
+        time.sleep(bench.rng.uniform(0.1, 0.5))
     crowd.end()
-    return crowd.judge(servers["pop3"])
+    return f"{crowd.judge(servers['pop3'])}; {_tell(verdicts)}"
 
 
 def with_kills(bench):
@@ -36,7 +40,7 @@ def with_kills(bench):
     servers = {name: Server(bench, name, bench.mail) for name in ("smtp", "pop3")}
     crowd.tell(servers)
     crowd.start()
-    kills = 0
+    kills, verdicts = 0, []
     while crowd.is_writing():
         # No waiting for readiness: the moment of the kill is what is tried out.
         time.sleep(bench.rng.uniform(0.02, 0.5))
@@ -45,6 +49,7 @@ def with_kills(bench):
         servers[name] = Server(bench, name, bench.mail)
         crowd.tell(servers)
         kills += 1
+        verdicts.append(bench.fsck(f"after kill {kills}", SOUND, UNSETTLED))
     crowd.end()
     for server in servers.values():
         server.stop()
@@ -52,7 +57,11 @@ def with_kills(bench):
     bench.smtp()
     note = crowd.judge(bench.pop3())
     expect(kills >= 10, f"only {kills} kills")
-    return f"{kills} kills; {note}"
+    return f"{kills} kills; {note}; {_tell(verdicts)}"
+
+
+def _tell(verdicts):
+    return f"fsck beside them: {verdicts.count(SOUND)} times sound, {verdicts.count(UNSETTLED)} times unsettled"
 
 
 class _Crowd:
@@ -106,6 +115,7 @@ class _Crowd:
         left = [f"{letters.name_of(text)} {user}" for user in USERS for text in texts_of(pop3.port, user)]
         self._bench.stop_servers()
         # After that every program has ended; what a stopping server leaves counts.
+        self._bench.fsck("at the end", SOUND)
         in_files = [f"{name} {user}" for user in USERS for name in letters.names_in(self._bench.mail / f"{user}.mbox")]
         expect(sorted(left) == sorted(in_files), "POP3 shows other messages than the files hold")
         letters.expect_once(set(sent) - set(maybe_taken), set(maybe_sent) | set(maybe_taken), taken + left,

@@ -25,7 +25,7 @@ def missing(programs, kit, checks):
     if packages:
         print(f"interop: Debian packages are missing; as root: apt-get install {' '.join(packages)}", file=sys.stderr)
         return UNAVAILABLE
-    for program in ("smtp", "pop3"):
+    for program in ("smtp", "pop3", "pillarbox"):
         if not os.access(programs / program, os.X_OK):
             print(f"interop: no program {program} in {programs}: run make first, or give --bin DIR", file=sys.stderr)
             return UNBUILT
