@@ -138,16 +138,23 @@ fn end_of(file: &File, entry: Entry) -> std::io::Result<Option<Fault>> {
 fn passage(check: &mut Check<'_>, mailbox: &Snapshot, entry: Entry) -> Result<Option<Fault>, StoreError> {
     let mut passage = Passage::new(mailbox.clone(), entry);
     let mut octets = 0;
+    // Of the entry as it is stored, which is a little shorter or longer.
+    let mut left = entry.next - entry.start;
     let fault = loop {
         match passage.next() {
-            Ok(Some(chunk)) => octets += chunk.len() as u64,
+            Ok(Some(chunk)) => {
+                octets += chunk.len() as u64;
+                let stored = left.min(chunk.len() as u64);
+                left -= stored;
+                check.step(stored);
+            }
             Ok(None) if octets == entry.octets => break None,
             Ok(None) => break Some(Fault::Octets(entry.octets, octets)),
             Err(StoreError::Changed { .. }) => break Some(Fault::Unreadable("its content changes".to_owned())),
             Err(error) => return Err(error),
         }
     };
-    check.step(entry.next - entry.start);
+    check.step(left);
     Ok(fault)
 }
 
