@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pillarbox_proto::{Connection, Session, Todo};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,10 @@ use crate::transcript::Log;
 
 /// Octets read at once. The space for them is on the stack: an idle connection holds none.
 pub const READ_OCTETS: usize = 64 * 1024;
+
+/// Octets that a connection may read before it waits behind those of others. A client that sends without end would
+/// otherwise be read from a hundred times in a row, and each step of an honest client would wait for that.
+pub const TURN_OCTETS: usize = 128 * 1024;
 
 /// After the stop signal, how long the command under way may take: a commit that has begun is finished, a client that
 /// does not read or a lock held elsewhere is left behind (C-C9).
@@ -60,6 +65,7 @@ pub async fn drive<S: Session>(
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;
     let mut grace_ends = None;
+    let mut in_turn = 0;
     loop {
         let todo = connection.todo();
         log.entries(connection.take_transcript());
@@ -92,11 +98,17 @@ pub async fn drive<S: Session>(
                         connection.stop();
                     }
                     received = receive(&mut io, &mut connection) => {
-                        if received? == 0 {
+                        let octets = received?;
+                        if octets == 0 {
                             connection.ended();
                         }
+                        in_turn += octets;
                     }
                     () = idle_ends.as_mut() => connection.idle(),
+                }
+                if in_turn >= TURN_OCTETS {
+                    in_turn = 0;
+                    yield_now().await;
                 }
             }
             Todo::Close => {

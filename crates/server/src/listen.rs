@@ -96,7 +96,10 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::limits::{DESCRIPTORS_KEPT, raise_descriptor_limit};
 
     /// holds C-C6
     #[tokio::test]
@@ -114,6 +117,23 @@ mod tests {
         let error = bind(&loopback()[..1], port).unwrap_err();
         assert!(matches!(error, BindError::InUse(_)));
         assert!(error.to_string().contains(&port.to_string()), "{error}");
+    }
+
+    /// Nobody accepts them: they are connected all the same, until the kernel's list is full.
+    ///
+    /// holds C-C1
+    #[tokio::test]
+    async fn thousands_of_connections_may_wait_to_be_accepted() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+        let descriptors = raise_descriptor_limit().saturating_sub(DESCRIPTORS_KEPT);
+        let count = usize::try_from(LISTEN_BACKLOG).unwrap().min(allowed).min(descriptors);
+        let listeners = bind(&loopback()[..1], 0).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while waiting.len() < count {
+            let client = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(30));
+            waiting.push(client.unwrap_or_else(|error| panic!("{error} after {} of {count}", waiting.len())));
+        }
     }
 
     /// holds C-C10

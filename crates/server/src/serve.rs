@@ -74,15 +74,7 @@ impl<S: Service> Server<S> {
 
     /// Serves until `stop` is cancelled; then every connection is told, and closed, within [`STOP_MAX`].
     pub async fn run(self, stop: CancellationToken) {
-        let shared = Arc::new(Shared {
-            service: self.service,
-            room: Arc::new(Semaphore::new(self.connections_max)),
-            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
-            tide: Arc::default(),
-            transcript: self.transcript,
-            connections: TaskTracker::new(),
-            stop: stop.clone(),
-        });
+        let shared = Arc::new(Shared::new(self.service, self.connections_max, self.transcript, stop.clone()));
         let accepting = TaskTracker::new();
         for listener in self.listeners {
             accepting.spawn(accept(listener, Arc::clone(&shared)));
@@ -109,7 +101,33 @@ struct Shared<S> {
     stop: CancellationToken,
 }
 
-async fn accept<S: Service>(listener: TcpListener, shared: Arc<Shared<S>>) {
+impl<S> Shared<S> {
+    fn new(service: S, connections_max: usize, transcript: Option<Transcript>, stop: CancellationToken) -> Self {
+        Self {
+            service,
+            room: Arc::new(Semaphore::new(connections_max)),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+            tide: Arc::default(),
+            transcript,
+            connections: TaskTracker::new(),
+            stop,
+        }
+    }
+}
+
+/// What connections come from.
+trait Accept: Send {
+    /// The next connection.
+    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
+}
+
+impl Accept for TcpListener {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        Self::accept(self).await
+    }
+}
+
+async fn accept<S: Service>(listener: impl Accept, shared: Arc<Shared<S>>) {
     let mut pause = ACCEPT_PAUSE_MIN;
     loop {
         let accepted = tokio::select! {
@@ -190,4 +208,72 @@ async fn serve<S: Service>(mut socket: TcpStream, peer: SocketAddr, shared: &Sha
     // An error means that the client is gone, and leaves nothing to do.
     let _ = drive(&mut socket, connection, backend, &shared.stop, &log).await;
     log.note(format_args!("Connection closed"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use pillarbox_proto::echo;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    struct Echo;
+
+    impl Service for Echo {
+        type Session = echo::Session;
+        type Backend = Self;
+
+        fn connect(&self, _: SocketAddr, _: Log) -> (echo::Session, Self) {
+            (echo::Session::new("A / a"), Self)
+        }
+    }
+
+    impl Backend<echo::Session> for Echo {
+        async fn perform(&mut self, request: Infallible) -> Infallible {
+            match request {}
+        }
+    }
+
+    /// A listener for which there is no descriptor, but for one in the middle. At its end it stops the server.
+    struct Scarce {
+        asked: Arc<Mutex<Vec<Instant>>>,
+        one: Mutex<Option<(TcpStream, SocketAddr)>>,
+        stop: CancellationToken,
+    }
+
+    const FAILURES: usize = 12;
+
+    impl Accept for Scarce {
+        async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+            let mut asked = self.asked.lock().unwrap();
+            asked.push(Instant::now());
+            if asked.len() == FAILURES {
+                return Ok(self.one.lock().unwrap().take().unwrap());
+            }
+            if asked.len() > FAILURES + 2 {
+                self.stop.cancel();
+            }
+            Err(io::Error::from_raw_os_error(nix::libc::EMFILE))
+        }
+    }
+
+    /// holds C-C1
+    #[tokio::test]
+    async fn without_descriptors_it_pauses_ever_longer_and_then_begins_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let one = Mutex::new(Some(listener.accept().await.unwrap()));
+        tokio::time::pause();
+        let (asked, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+        let scarce = Scarce { asked: Arc::clone(&asked), one, stop: stop.clone() };
+        accept(scarce, Arc::new(Shared::new(Echo, 10, None, stop))).await;
+        let asked = asked.lock().unwrap();
+        // The clock of the runtime counts whole milliseconds, and wakes in the next one.
+        let pauses: Vec<_> = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_millis() / 10 * 10).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000, 1000, 0, 10, 20]);
+        assert_eq!(ACCEPT_PAUSE_MAX.as_millis(), 1000);
+    }
 }

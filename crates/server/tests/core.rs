@@ -5,13 +5,16 @@
 use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pillarbox_proto::connection::REPLIES_MAX_OCTETS;
 use pillarbox_proto::{Connection, Line, Replies, Session, Step, echo};
-use pillarbox_server::{Backend, Log, STOP_GRACE, Server, Service, bind, drive};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use pillarbox_server::{Backend, Log, READ_OCTETS, STOP_GRACE, Server, Service, TURN_OCTETS, bind, drive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex, empty, join};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -223,6 +226,55 @@ async fn a_tls_client_is_closed_at_once() {
     let (mut client, _driven) = connect(4096, &CancellationToken::new());
     client.write_all(b"NOOP\r\n\x16\r\nQUIT\r\n").await.unwrap();
     assert_eq!(read_to_end(&mut client).await, "hello\r\nNOOP\r\n\x16\r\nQUIT\r\n");
+}
+
+/// A line that fills whatever space there is to read into, and ends after `left` octets.
+struct Flood {
+    left: usize,
+    read: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Flood {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        // When nothing is left the connection is closed, and its end looked for.
+        assert!(space.remaining() == READ_OCTETS || self.left == 0, "{} octets at once", space.remaining());
+        let octets = space.remaining().min(self.left);
+        space.put_slice(&vec![b'x'; octets]);
+        self.left -= octets;
+        self.read.fetch_add(octets, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// holds C-C1
+#[tokio::test]
+async fn a_client_that_sends_without_end_is_read_in_turn_with_others() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let flood = Flood { left: 100 * TURN_OCTETS, read: Arc::clone(&read) };
+    let driven = tokio::spawn(async move {
+        let io = join(flood, empty());
+        drive(io, Connection::new(Parrot), Wait, &CancellationToken::new(), &Log::silent()).await
+    });
+    let (mut turns, mut seen) = (0, 0);
+    while !driven.is_finished() {
+        tokio::task::yield_now().await;
+        let now = read.load(Ordering::Relaxed);
+        assert!(now - seen <= TURN_OCTETS, "{} octets in one turn", now - seen);
+        (turns, seen) = (turns + 1, now);
+    }
+    driven.await.unwrap().unwrap();
+    assert!(seen == 100 * TURN_OCTETS && turns >= 100, "{seen} octets in {turns} turns");
+}
+
+/// The space to read into is there while something is read, not while a connection waits.
+///
+/// holds C-C1
+#[tokio::test]
+async fn a_connection_that_waits_holds_no_space_to_read_into() {
+    let (_client, server) = duplex(64);
+    let (stop, log) = (CancellationToken::new(), Log::silent());
+    let connection = drive(server, Connection::new(Parrot), Wait, &stop, &log);
+    assert!(size_of_val(&connection) < READ_OCTETS / 16, "{} octets", size_of_val(&connection));
 }
 
 struct Parrots;
