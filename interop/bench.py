@@ -42,11 +42,13 @@ def expect_equal(got, wanted, what):
 class Server:
     """One of our programs on a port that the system chose."""
 
+    listen = ("-p", "0")
+
     def __init__(self, bench, program, folder, *options):
         self.name = program
         self.errors = bench.folder / f"{program}-{bench.next_number()}.err"
         with open(self.errors, "wb") as errors:
-            self.process = bench.start([str(bench.programs / program), "-p", "0", *options, str(folder)],
+            self.process = bench.start([str(bench.programs / program), *self.listen, *options, str(folder)],
                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
         self.port = self._await_ready()
         self.expected_end = False
@@ -74,24 +76,34 @@ class Server:
         self.process.wait(STOP_S)
         self.process.stdout.close()
 
-    def stop(self):
-        """SIGTERM, as an operator stops it; it must end by itself, with status 0."""
+    def stop(self, by=signal.SIGTERM):
+        """SIGTERM, as an operator stops it, or SIGINT (Ctrl+C); it must end by itself, with status 0."""
         if self.expected_end:
             return
         self.expected_end = True
         ended = self.process.poll()
-        self.process.terminate()
+        self.process.send_signal(by)
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise Failed(f"{self.name} did not end within {STOP_S} s of SIGTERM") from None
+            raise Failed(f"{self.name} did not end within {STOP_S} s of {by.name}") from None
         finally:
             self.process.stdout.close()
         expect(ended is None, f"{self.name} ended in the middle of the check with status {ended}: {self.said()}")
         expect(self.process.returncode == 0,
-               f"{self.name} ended with status {self.process.returncode} after SIGTERM: {self.said()}")
+               f"{self.name} ended with status {self.process.returncode} after {by.name}: {self.said()}")
         expect(b"panicked" not in self.errors.read_bytes(), f"{self.name} panicked: see {self.errors}")
+
+
+class Both(Server):
+    """`pillarbox serve`: SMTP on `port`, POP3 on `pop3_port`."""
+
+    listen = ("serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--forward-every", "never")
+
+    def __init__(self, bench, folder, *options):
+        super().__init__(bench, "pillarbox", folder, *options)
+        self.pop3_port = self._await_ready()
 
 
 class Bench:
@@ -149,8 +161,13 @@ class Bench:
     def pop3(self, *options):
         return self._serve("pop3", *options)
 
+    def both(self, *options):
+        return self._started(Both(self, self.mail, *options))
+
     def _serve(self, program, *options):
-        server = Server(self, program, self.mail, *options)
+        return self._started(Server(self, program, self.mail, *options))
+
+    def _started(self, server):
         self._servers.append(server)
         return server
 
