@@ -8,6 +8,9 @@ use pillarbox_server::{Backend, Log, Service};
 
 use crate::author::AUTHOR;
 
+/// What others may do when they can reach it (C-C7).
+pub const EXPOSED: &str = "answers whoever asks";
+
 /// The echo server (C-E): sessions that never ask for anything.
 pub struct Echo;
 

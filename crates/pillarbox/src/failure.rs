@@ -58,6 +58,7 @@ impl fmt::Display for Failure {
 impl From<BindError> for Failure {
     fn from(error: BindError) -> Self {
         let code = match error {
+            BindError::NamedTwice(_) | BindError::Included { .. } => exit::USAGE,
             BindError::NotPermitted(_) => exit::NO_PERMISSION,
             BindError::InUse(_) | BindError::Other { .. } => exit::UNAVAILABLE,
         };

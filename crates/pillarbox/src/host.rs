@@ -53,7 +53,7 @@ impl Host {
     }
 
     /// Serves on `port` of each address, and says so on stdout: one line for each socket, once it listens. Addresses
-    /// that others can reach get a warning on stderr.
+    /// that others can reach get a warning on stderr; `exposed` says in it what those may then do.
     ///
     /// # Errors
     /// When the port cannot be had.
@@ -62,6 +62,7 @@ impl Host {
         service: S,
         addresses: &[IpAddr],
         port: u16,
+        exposed: &str,
     ) -> Result<Vec<SocketAddr>, Failure> {
         let _inside = self.runtime.enter();
         let server =
@@ -71,8 +72,7 @@ impl Host {
         for address in &listening {
             say(format_args!("listening on {address}"));
             if !address.ip().is_loopback() {
-                let what = "can be reached from elsewhere, and the password is public";
-                self.stderr.note(format_args!("warning: {address} {what}"));
+                self.stderr.note(format_args!("warning: {address} can be reached from elsewhere, and {exposed}"));
             }
         }
         Ok(listening)

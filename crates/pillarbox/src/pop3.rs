@@ -11,6 +11,9 @@ use tokio::time::sleep;
 
 use crate::{CLASSIC_PASSWORD, refusal};
 
+/// What others may do when they can reach it (C-C7).
+pub const EXPOSED: &str = "the password is public: whoever connects can read all mail";
+
 /// The POP3 server (C-P).
 pub struct Pop3<S> {
     /// Where mail is.

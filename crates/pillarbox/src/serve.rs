@@ -30,8 +30,9 @@ pub fn run(options: Serve) -> Result<(), Failure> {
     host.tell_repairs(&store);
     let mailboxes = store.mailboxes()?;
     let smtp = smtp::Smtp { store: store.clone(), message_max_octets: options.max_size };
-    let smtp = host.serve(smtp, &options.smtp.addresses, options.smtp.port)?;
-    let pop3 = host.serve(pop3::Pop3 { store: store.clone() }, &options.pop3.addresses, options.pop3.port)?;
+    let smtp = host.serve(smtp, &options.smtp.addresses, options.smtp.port, smtp::EXPOSED)?;
+    let pop3 =
+        host.serve(pop3::Pop3 { store: store.clone() }, &options.pop3.addresses, options.pop3.port, pop3::EXPOSED)?;
     if let Some(interval) = options.forward_every {
         let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
         let stderr = host.stderr();

@@ -14,6 +14,9 @@ const NO_SUCH_MAILBOX: Refusal = Refusal { code: 550, text: "No such mailbox her
 const NOT_FORWARDED: Refusal = Refusal { code: 550, text: "No mail can be sent to this domain" };
 const RELAYING_DENIED: Refusal = Refusal { code: 550, text: "Relaying denied" };
 
+/// What others may do when they can reach it (C-C7).
+pub const EXPOSED: &str = "takes mail from whoever sends it: SMTP has no password here";
+
 /// The SMTP server (C-S).
 pub struct Smtp<S> {
     /// Where mail goes.

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
 
 use crate::conversation::Conversation;
 use crate::player::Player;
@@ -30,16 +30,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A conversation that is part of the program: its file's name and text.
 pub type Embedded = (&'static str, &'static str);
 
-/// Where the server is, and what to do with it.
-#[derive(Clone, Debug)]
+/// Where the server is, and what to do with it: the options of `smtp-test` and `pop3-test`.
+#[derive(Args, Clone, Debug)]
 pub struct Plan {
-    /// The name or address of the server's host.
-    pub host: String,
-    /// Its port.
+    /// The server's port.
     pub port: u16,
-    /// The mailbox that is used; it must be empty.
+    /// The server's host.
+    #[arg(long, default_value = "localhost")]
+    pub host: String,
+    /// The mailbox at localhost; it must be empty before smtp-test.
+    #[arg(long, default_value = "linhphan")]
     pub user: String,
-    /// Whether to play more than the one dialogue.
+    /// Play more conversations.
+    #[arg(long)]
     pub all: bool,
 }
 

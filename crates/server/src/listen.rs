@@ -17,6 +17,17 @@ pub enum BindError {
     /// Another program has the port.
     #[error("port {} on {} is in use by another program; choose another", .0.port(), .0.ip())]
     InUse(SocketAddr),
+    /// The same address is listed twice.
+    #[error("{0} is named twice; name each address once")]
+    NamedTwice(IpAddr),
+    /// An address is listed beside the one that means all of its kind.
+    #[error("{all} means every address of its kind, {one} too; name one of them only")]
+    Included {
+        /// `0.0.0.0` or `::`.
+        all: IpAddr,
+        /// One that it means too.
+        one: IpAddr,
+    },
     /// Ports below 1024 are for privileged programs.
     #[error("port {} on {}: not permitted; choose one of 1024 or higher", .0.port(), .0.ip())]
     NotPermitted(SocketAddr),
@@ -42,6 +53,7 @@ pub fn loopback() -> [IpAddr; 2] {
 /// # Errors
 /// [`BindError`] names the address and port that could not be had.
 pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, BindError> {
+    each_once(addresses)?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -50,6 +62,21 @@ pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, BindErr
             result => return result,
         }
     }
+}
+
+/// Sees that no two addresses are, or mean, the same.
+fn each_once(addresses: &[IpAddr]) -> Result<(), BindError> {
+    for (at, &one) in addresses.iter().enumerate() {
+        if addresses[..at].contains(&one) {
+            return Err(BindError::NamedTwice(one));
+        }
+        if let Some(&all) =
+            addresses.iter().find(|all| all.is_unspecified() && **all != one && all.is_ipv4() == one.is_ipv4())
+        {
+            return Err(BindError::Included { all, one });
+        }
+    }
+    Ok(())
 }
 
 fn bind_all(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, BindError> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pillarbox::cli::{self, Echoserver};
-use pillarbox::echo::Echo;
+use pillarbox::echo::{EXPOSED, Echo};
 use pillarbox::host::Host;
 
 fn main() -> ExitCode {
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             return Ok(());
         }
         let mut host = Host::start(options.common.verbose, 1)?;
-        host.serve(Echo, &options.common.addresses(), options.port)?;
+        host.serve(Echo, &options.common.addresses(), options.port, EXPOSED)?;
         host.wait();
         Ok(())
     })

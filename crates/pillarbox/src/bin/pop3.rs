@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         if options.common.verbose {
             host.tell_repairs(&store);
         }
-        host.serve(pop3::Pop3 { store }, &options.common.addresses(), options.port)?;
+        host.serve(pop3::Pop3 { store }, &options.common.addresses(), options.port, pop3::EXPOSED)?;
         host.wait();
         Ok(())
     })

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
             host.tell_repairs(&store);
         }
         let service = smtp::Smtp { store, message_max_octets: options.max_size };
-        host.serve(service, &options.common.addresses(), options.port)?;
+        host.serve(service, &options.common.addresses(), options.port, smtp::EXPOSED)?;
         host.wait();
         Ok(())
     })

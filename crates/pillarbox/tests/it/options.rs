@@ -125,19 +125,52 @@ fn options_mix_with_operands_and_both_loopbacks_get_one_port() {
     program.stop();
 }
 
+/// holds C-C6 and C-C7
+#[test]
+fn an_address_named_twice_exits_64_and_is_named() {
+    for (addresses, words) in [
+        (["127.0.0.1", "127.0.0.1"], "127.0.0.1 is named twice"),
+        (["::1", "0:0:0:0:0:0:0:1"], "::1 is named twice"),
+        (["0.0.0.0", "127.0.0.1"], "0.0.0.0 means every address of its kind, 127.0.0.1 too"),
+        (["::1", "::"], ":: means every address of its kind, ::1 too"),
+    ] {
+        let [first, second] = addresses;
+        check_refused("echoserver", &["-p", "0", "--listen", first, "--listen", second], 64, words);
+    }
+    // Different kinds do not get in each other's way.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        let mut command = Command::new(binary("echoserver"));
+        command.args(["-p", "0", "--listen", "0.0.0.0", "--listen", "::1"]).stderr(Stdio::null());
+        Program::listen(command, 2).stop();
+    }
+}
+
 /// holds C-C7
 #[test]
 fn other_addresses_are_taken_with_a_warning() {
-    for (address, warned) in [("127.0.0.2", false), ("0.0.0.0", true)] {
-        let mut command = Command::new(binary("echoserver"));
+    let dir = TempDir::new().unwrap();
+    for (server, address, warning) in [
+        ("echoserver", "127.0.0.2", None),
+        ("echoserver", "0.0.0.0", Some("answers whoever asks")),
+        ("smtp", "0.0.0.0", Some("takes mail from whoever sends it")),
+        ("pop3", "127.0.0.2", None),
+        ("pop3", "0.0.0.0", Some("the password is public")),
+    ] {
+        let mut command = Command::new(binary(server));
         command.args(["-p", "0", "--listen", address]).stderr(Stdio::piped());
+        if server != "echoserver" {
+            command.arg(dir.path());
+        }
         let mut program = Program::listen(command, 1);
         assert_eq!(program.listening[0].ip().to_string(), address);
         let mut stderr = program.stderr();
         program.stop();
         let mut text = String::new();
         stderr.read_to_string(&mut text).unwrap();
-        assert_eq!(text.contains("password is public"), warned, "{address}: {text:?}");
+        match warning {
+            None => assert_eq!(text, "", "{server} on {address}"),
+            Some(words) => assert!(text.starts_with("warning: ") && text.contains(words), "{server}: {text:?}"),
+        }
         assert!(program.line().is_none(), "one address, one line");
     }
 }

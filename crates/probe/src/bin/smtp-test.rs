@@ -18,17 +18,8 @@ const MORE: [Embedded; 2] = [
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// The server's port.
-    port: u16,
-    /// The server's host.
-    #[arg(long, default_value = "localhost")]
-    host: String,
-    /// The mailbox to send to (at localhost); it must be empty.
-    #[arg(long, default_value = "linhphan")]
-    user: String,
-    /// Play more conversations.
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    plan: Plan,
 }
 
 fn main() -> ExitCode {
@@ -36,8 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode, ExitCode> {
-    let Options { port, host, user, all } = tester::options(std::env::args_os())?;
-    let plan = Plan { host, port, user, all };
+    let Options { plan } = tester::options(std::env::args_os())?;
     let mut server = tester::reach(&plan)?;
     let mut embedded = vec![SEND];
     if plan.all {
