@@ -44,12 +44,14 @@ class Server:
 
     listen = ("-p", "0")
 
-    def __init__(self, bench, program, folder, *options):
+    def __init__(self, bench, program, folder, *options, inside=(), unread=False):
+        """`inside` is a command that runs the program; `unread`: its stderr is a pipe that nobody reads."""
         self.name = program
         self.errors = bench.folder / f"{program}-{bench.next_number()}.err"
         with open(self.errors, "wb") as errors:
-            self.process = bench.start([str(bench.programs / program), *self.listen, *options, str(folder)],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+            self.process = bench.start([*inside, str(bench.programs / program), *self.listen, *options, str(folder)],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE if unread else errors)
         self.port = self._await_ready()
         self.expected_end = False
 
@@ -101,8 +103,8 @@ class Both(Server):
 
     listen = ("serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--forward-every", "never")
 
-    def __init__(self, bench, folder, *options):
-        super().__init__(bench, "pillarbox", folder, *options)
+    def __init__(self, bench, folder, *options, **how):
+        super().__init__(bench, "pillarbox", folder, *options, **how)
         self.pop3_port = self._await_ready()
 
 
@@ -161,8 +163,8 @@ class Bench:
     def pop3(self, *options):
         return self._serve("pop3", *options)
 
-    def both(self, *options):
-        return self._started(Both(self, self.mail, *options))
+    def both(self, *options, **how):
+        return self._started(Both(self, self.mail, *options, **how))
 
     def _serve(self, program, *options):
         return self._started(Server(self, program, self.mail, *options))

@@ -1,5 +1,6 @@
 """Clients that mean harm, two hundred at once: they cost little, others are served, and each answer can be acted on."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -13,12 +14,13 @@ import time
 
 import letters
 from bench import Failed, expect, expect_equal
-from talk import Pop3, Smtp
+from talk import Pop3, Refused, Smtp, wire
 
 CROWD = pathlib.Path(__file__).resolve().with_name("hostile.py")
 LIMITS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "limits.md"
 
 COST_KIB = 64 * 1024        # of memory, for all of them together
+ANSWERED_S = 5              # when nothing else goes on
 SERVED_S = 1                # each transaction of an honest client
 STOP_S = 2
 BASELINE = 30               # transactions before the attack, to tell a slow machine from a slow server
@@ -26,6 +28,7 @@ ATTACK_S = 8               # at least: those that are slow by intent must come t
 ATTACK_MAX_S = 45
 MAX_SIZE = 2_000_000
 BIG_OCTETS = 2_000_000
+MOUNT = 'mount -t tmpfs -o size=2m,mode=755 none "$1" && shift && exec "$@"'
 
 
 def apart(bench):
@@ -36,9 +39,9 @@ def apart(bench):
 
 
 def together(bench):
-    """the same against pillarbox serve: SMTP and POP3 in one process"""
+    """the same against pillarbox serve, whose transcript goes to a pipe that nobody reads"""
     _fill(bench)
-    server = bench.both("--max-size", str(MAX_SIZE))
+    server = bench.both("-v", "--max-size", str(MAX_SIZE), unread=True)
     return _attack(bench, [server], server.port, server.pop3_port)
 
 
@@ -117,6 +120,106 @@ def _expect_listed(replies):
     known = [re.escape(reply).replace("…", ".+") for reply in listed]
     unknown = sorted(reply for reply in replies if not any(re.fullmatch(reply_known, reply) for reply_known in known))
     expect_equal(unknown, [], "refusals that docs/limits.md lacks")
+
+
+def full_disk(bench):
+    """a full disk (tmpfs): 452 and not an octet, in no mailbox; all is well when there is room"""
+    with _folder_of_its_own(bench) as (server, mail, _):
+        anna, bert = mail / "anna.mbox", mail / "bert.mbox"
+        first = letters.letter("first", 3000, bench.rng)
+        _send(server, first, "anna", "bert")
+        before = anna.read_bytes(), bert.read_bytes()
+        ballast = mail / "ballast"
+        with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 16))
+        replies = set()
+        for octets in (500, 30_000, 300_000):       # in memory, or in a file of its own
+            for users in (["anna"], ["bert", "anna"]):
+                replies.add(_send(server, letters.letter("too-much", octets, bench.rng), *users))
+                expect_equal((anna.read_bytes(), bert.read_bytes()), before, "the mailboxes on a full disk")
+        expect_equal(replies, {"452 Insufficient storage, try again later"}, "replies on a full disk")
+        login = _log_in(server, "anna", first)
+        ballast.unlink()
+        expect_equal(_send(server, letters.letter("second", 30_000, bench.rng), "anna", "bert"), "250 OK",
+                     "the reply when there is room again")
+        for path in (anna, bert):
+            expect_equal(letters.names_in(path), ["first", "second"], path.name)
+        _expect_listed({*replies, *([login] if login != "+OK" else [])})
+        return f"smtp said {replies}; pop3 said {login!r}"
+
+
+def read_only(bench):
+    """DIR becomes read-only: 451 and -ERR, nothing is lost; all is well when it is writable again; no start without"""
+    with _folder_of_its_own(bench) as (server, mail, remount):
+        anna = mail / "anna.mbox"
+        first = letters.letter("first", 3000, bench.rng)
+        _send(server, first, "anna")
+        before = anna.read_bytes()
+        remount("ro")
+        replies = {_send(server, letters.letter("lost", octets, bench.rng), "anna") for octets in (3000, 300_000)}
+        expect_equal(replies, {"451 Local error, try again later"}, "replies in a read-only folder")
+        login = _log_in(server, "anna", first)
+        expect_equal(anna.read_bytes(), before, "the mailbox in a read-only folder")
+        refused = bench.run([*_inside(server), str(bench.programs / "smtp"), "-p", "0", str(bench.mail)], 10)
+        expect(refused[0] == 66 and b"must be readable and writable" in refused[2],
+               f"smtp starts in a read-only folder: {refused}")
+        remount("rw")
+        expect_equal(_send(server, letters.letter("second", 300_000, bench.rng), "anna"), "250 OK",
+                     "the reply when it is writable again")
+        expect_equal(letters.names_in(anna), ["first", "second"], "the mailbox")
+        _expect_listed({*replies, *([login] if login != "+OK" else [])})
+        return f"smtp said {replies}; pop3 said {login!r}"
+
+
+@contextlib.contextmanager
+def _folder_of_its_own(bench):
+    """A server whose DIR is a small tmpfs that only it sees; DIR as it can be reached from here; and what remounts it."""
+    inside = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    expect(bench.run([*inside, "true"])[0] == 0, "no mount is allowed here: run as root, or allow user namespaces")
+    server = bench.both(inside=[*inside, "sh", "-c", MOUNT, "sh", str(bench.mail)])
+    mail = pathlib.Path(f"/proc/{server.process.pid}/root{bench.mail}")
+    for user in ("anna", "bert"):
+        (mail / f"{user}.mbox").touch()
+
+    def remount(how):
+        status, _, errors = bench.run([*_inside(server), "mount", "-o", f"remount,{how}", str(bench.mail)])
+        expect(status == 0, f"remount,{how}: {errors}")
+
+    yield server, mail, remount
+
+
+def _inside(server):
+    """What runs a command where the server is."""
+    user = ["--user", "--preserve-credentials"] if os.geteuid() else []
+    return ["nsenter", "-t", str(server.process.pid), "--mount", *user]
+
+
+def _send(server, text, *users):
+    """The reply to a message. Another client is served meanwhile, and both within their time."""
+    with Smtp(server.port) as client, Smtp(server.port) as other:
+        client.envelope(users)
+        started = time.monotonic()
+        client.write(wire(text))
+        expect_equal(other.command("NOOP"), "250 OK", "the reply to another client")
+        reply = client.reply()
+        expect_equal(client.command("NOOP"), "250 OK", f"the next command after {reply}")
+        seconds = time.monotonic() - started
+        expect(seconds < ANSWERED_S, f"{reply} took {seconds:.1f} s")
+        return reply
+
+
+def _log_in(server, user, first):
+    """The reply to PASS: a session must show the first message, a refusal is as good."""
+    try:
+        with Pop3(server.pop3_port, user) as session:
+            expect_equal(session.retr(1), first, "message 1")
+            session.quit()
+            return "+OK"
+    except Refused as refused:
+        reply = str(refused).rpartition(" -> ")[2]
+        expect(reply.startswith("-ERR"), reply)
+        return reply
 
 
 class Honest:
@@ -241,4 +344,5 @@ class Crowd:
         return json.loads(out)
 
 
-CHECKS = {"hostile.apart": (apart, 90), "hostile.together": (together, 90)}
+CHECKS = {"hostile.apart": (apart, 90), "hostile.together": (together, 90), "hostile.full-disk": (full_disk, 30),
+          "hostile.read-only": (read_only, 30)}

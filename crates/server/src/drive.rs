@@ -19,9 +19,9 @@ use crate::transcript::Log;
 /// Octets read at once. The space for them is on the stack: an idle connection holds none.
 pub const READ_OCTETS: usize = 64 * 1024;
 
-/// Octets that a connection may read before it waits behind those of others. A client that sends without end would
-/// otherwise be read from a hundred times in a row, and each step of an honest client would wait for that.
-pub const TURN_OCTETS: usize = 128 * 1024;
+/// Octets, read and sent together, after which a connection waits behind those of others. A client that sends without end
+/// would otherwise be read from a hundred times in a row, and each step of an honest client would wait for that.
+pub const TURN_OCTETS: usize = 64 * 1024;
 
 /// After the stop signal, how long the command under way may take: a commit that has begun is finished, a client that
 /// does not read or a lock held elsewhere is left behind (C-C9).
@@ -67,6 +67,10 @@ pub async fn drive<S: Session>(
     let mut grace_ends = None;
     let mut in_turn = 0;
     loop {
+        if in_turn >= TURN_OCTETS {
+            in_turn = 0;
+            yield_now().await;
+        }
         let todo = connection.todo();
         log.entries(connection.take_transcript());
         match todo {
@@ -74,6 +78,7 @@ pub async fn drive<S: Session>(
                 biased;
                 sent = send(&mut io, &replies, idle) => {
                     sent?;
+                    in_turn += replies.len();
                     idle_ends.as_mut().reset(Instant::now() + idle);
                 }
                 () = grace(stop, &mut grace_ends) => return Ok(()),
@@ -105,10 +110,6 @@ pub async fn drive<S: Session>(
                         in_turn += octets;
                     }
                     () = idle_ends.as_mut() => connection.idle(),
-                }
-                if in_turn >= TURN_OCTETS {
-                    in_turn = 0;
-                    yield_now().await;
                 }
             }
             Todo::Close => {
