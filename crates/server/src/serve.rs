@@ -85,9 +85,7 @@ impl<S: Service> Server<S> {
         }
         accepting.close();
         accepting.wait().await;
-        shared.connections.close();
-        // What is left behind after this is dropped with the runtime.
-        let _ = timeout(STOP_MAX, shared.connections.wait()).await;
+        shared.end().await;
     }
 }
 
@@ -112,6 +110,12 @@ impl<S> Shared<S> {
             connections: TaskTracker::new(),
             stop,
         }
+    }
+
+    /// Waits for the connections to end. What is left behind after [`STOP_MAX`] is dropped with the runtime.
+    async fn end(&self) {
+        self.connections.close();
+        let _ = timeout(STOP_MAX, self.connections.wait()).await;
     }
 }
 
@@ -275,5 +279,34 @@ mod tests {
         let pauses: Vec<_> = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_millis() / 10 * 10).collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000, 1000, 0, 10, 20]);
         assert_eq!(ACCEPT_PAUSE_MAX.as_millis(), 1000);
+    }
+
+    /// holds C-C1
+    #[tokio::test]
+    async fn so_many_that_are_turned_away_are_waited_for_and_the_others_are_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shared = Arc::new(Shared::new(Echo, 0, None, CancellationToken::new()));
+        let mut clients = Vec::new();
+        for _ in 0..TURNED_AWAY_MAX + 10 {
+            clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+            let (socket, peer) = listener.accept().await.unwrap();
+            admit(socket, peer, &shared);
+        }
+        assert_eq!((shared.connections.len(), TURNED_AWAY_MAX), (50, 50));
+        for mut client in clients {
+            let mut said = String::new();
+            tokio::io::AsyncReadExt::read_to_string(&mut client, &mut said).await.unwrap();
+            assert_eq!(said, "-ERR Too many connections, try again later\r\n");
+        }
+    }
+
+    /// holds C-C9
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_end_is_left_behind() {
+        let shared = Shared::new(Echo, 1, None, CancellationToken::new());
+        shared.connections.spawn(std::future::pending::<()>());
+        let start = Instant::now();
+        shared.end().await;
+        assert_eq!((start.elapsed().as_millis() / 10 * 10, STOP_MAX.as_millis()), (1500, 1500));
     }
 }

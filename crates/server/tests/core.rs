@@ -12,8 +12,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pillarbox_proto::connection::REPLIES_MAX_OCTETS;
-use pillarbox_proto::{Connection, Line, Replies, Session, Step, echo};
-use pillarbox_server::{Backend, Log, READ_OCTETS, STOP_GRACE, Server, Service, TURN_OCTETS, bind, drive};
+use pillarbox_proto::{Connection, Line, Replies, Session, Step, echo, pop3, smtp};
+use pillarbox_server::{
+    Backend, LINGER, Log, READ_OCTETS, REPLIES_WAIT_MAX, STOP_GRACE, Server, Service, TURN_OCTETS, bind, drive,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -207,7 +209,7 @@ async fn slow_work_does_not_hold_back_the_replies_before_it() {
     let mut said = [0; 17];
     client.read_exact(&mut said).await.unwrap();
     assert_eq!(&said, b"hello\r\none\r\ntwo\r\n");
-    assert!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
+    assert_eq!((start.elapsed().as_millis() / 10 * 10, REPLIES_WAIT_MAX.as_millis()), (20, 20));
     client.write_all(b"QUIT\r\n").await.unwrap();
     assert_eq!(read_to_end(&mut client).await, "waited\r\nQUIT\r\n");
 }
@@ -297,6 +299,50 @@ async fn a_connection_that_waits_holds_no_space_to_read_into() {
     let (stop, log) = (CancellationToken::new(), Log::silent());
     let connection = drive(server, Connection::new(Parrot), Wait, &stop, &log);
     assert!(size_of_val(&connection) < READ_OCTETS / 16, "{} octets", size_of_val(&connection));
+}
+
+/// holds C-C5
+#[tokio::test(start_paused = true)]
+async fn a_closed_connection_is_read_from_for_so_long() {
+    let (mut client, driven) = connect(4096, &CancellationToken::new());
+    let start = Instant::now();
+    client.write_all(b"QUIT\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut client).await, "hello\r\nQUIT\r\n");
+    assert!(start.elapsed().is_zero());
+    // It has heard the end and keeps its own side open.
+    driven.await.unwrap().unwrap();
+    assert_eq!((start.elapsed().as_millis() / 10 * 10, LINGER.as_millis()), (1000, 1000));
+}
+
+/// Stands behind sessions that ask for nothing.
+struct Nobody;
+
+impl<S: Session<Request: Send>> Backend<S> for Nobody {
+    async fn perform(&mut self, _: S::Request) -> S::Answer {
+        unreachable!("nothing is asked for")
+    }
+}
+
+/// What a silent client of this session is told after the greeting, and when.
+async fn silence<S: Session<Request: Send> + Send + 'static>(session: S) -> (String, Duration) {
+    let (mut client, server) = duplex(4096);
+    let start = Instant::now();
+    let (stop, log) = (CancellationToken::new(), Log::silent());
+    let driven = drive(server, Connection::new(session), Nobody, &stop, &log);
+    let (_, said) = tokio::join!(driven, async {
+        let said = read_to_end(&mut client).await;
+        drop(client);
+        said
+    });
+    (said.split_once("\r\n").unwrap().1.to_owned(), Duration::from_secs(start.elapsed().as_secs()))
+}
+
+/// holds C-S12 and C-P10
+#[tokio::test(start_paused = true)]
+async fn silence_is_borne_for_so_long() {
+    let (said, after) = silence(smtp::Session::new(1000)).await;
+    assert_eq!((said.as_str(), after), ("421 localhost Idle for too long, closing\r\n", Duration::from_secs(300)));
+    assert_eq!(silence(pop3::Session::default()).await, (String::new(), Duration::from_secs(600)));
 }
 
 struct Parrots;
