@@ -32,7 +32,7 @@ MOUNT = 'mount -t tmpfs -o size=2m,mode=755 none "$1" && shift && exec "$@"'
 
 
 def apart(bench):
-    """two hundred hostile clients of smtp and pop3 at once: less than 64 MiB, others served in a second, answers to act on"""
+    """two hundred hostile clients at once: less than 64 MiB, others served in a second, answers to act on"""
     _fill(bench)
     smtp, pop3 = bench.smtp("--max-size", str(MAX_SIZE)), bench.pop3()
     return _attack(bench, [smtp, pop3], smtp.port, pop3.port)
@@ -86,7 +86,8 @@ def _attack(bench, servers, smtp_port, pop3_port):
     expect(sum(grown_kib) < COST_KIB, f"the attack cost {grown_kib} KiB in {[server.name for server in servers]}")
     expect(stopped_s < STOP_S, f"Ctrl+C under attack took {stopped_s:.1f} s")
     honest.check()
-    slow = [f"{end - begin:.2f} s" for begin, end in honest.times if end - begin - machine.stalled(begin, end) > SERVED_S]
+    slow = [f"{end - begin:.2f} s" for begin, end in honest.times
+            if end - begin - machine.stalled(begin, end) > SERVED_S]
     expect(not slow, f"{len(slow)} of {len(honest.times)} honest transactions took {', '.join(slow[:5])};"
                      f" before the attack {_figures(before_s)}; {machine.figures()}")
     expect_equal(len(letters.entries((bench.mail / "reset.mbox").read_bytes())), 2, "messages of the reset session")
@@ -150,7 +151,7 @@ def full_disk(bench):
 
 
 def read_only(bench):
-    """DIR becomes read-only: 451 and -ERR, nothing is lost; all is well when it is writable again; no start without"""
+    """DIR becomes read-only: 451 and -ERR, nothing is lost; all is well when it is writable again"""
     with _folder_of_its_own(bench) as (server, mail, remount):
         anna = mail / "anna.mbox"
         first = letters.letter("first", 3000, bench.rng)
@@ -174,7 +175,7 @@ def read_only(bench):
 
 @contextlib.contextmanager
 def _folder_of_its_own(bench):
-    """A server whose DIR is a small tmpfs that only it sees; DIR as it can be reached from here; and what remounts it."""
+    """A server whose DIR is a small tmpfs that only it sees; DIR as it is reached from here; what remounts it."""
     inside = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
     expect(bench.run([*inside, "true"])[0] == 0, "no mount is allowed here: run as root, or allow user namespaces")
     server = bench.both(inside=[*inside, "sh", "-c", MOUNT, "sh", str(bench.mail)])

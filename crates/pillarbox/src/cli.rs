@@ -300,6 +300,13 @@ mod tests {
         Pillarbox::command().debug_assert();
     }
 
+    /// holds C-S10
+    #[test]
+    fn messages_may_have_50_million_octets() {
+        assert_eq!(Smtp::parse_from(["smtp", "dir"]).max_size, 50_000_000);
+        assert_eq!(Smtp::parse_from(["smtp", "--max-size", "7", "dir"]).max_size, 7);
+    }
+
     #[test]
     fn times() {
         for (text, seconds) in [("30s", 30), ("1m", 60), ("2h", 7200), ("7", 7)] {
