@@ -184,7 +184,7 @@ def _folder_of_its_own(bench):
         (mail / f"{user}.mbox").touch()
 
     def remount(how):
-        status, _, errors = bench.run([*_inside(server), "mount", "-o", f"remount,{how}", str(bench.mail)])
+        status, _, errors = bench.run([*_inside(server), "mount", "-o", f"remount,bind,{how}", str(bench.mail)])
         expect(status == 0, f"remount,{how}: {errors}")
 
     yield server, mail, remount
