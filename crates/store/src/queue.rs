@@ -10,14 +10,18 @@
 //! Subject: the text as it came, quoted
 //! ```
 //!
+//! Whoever has got the message is struck out first: one octet of the line changes, `#-Envelope-To: <someone@example.org>`.
+//! That takes no room and as little time in a long queue as in a short one. [`Queue::browse`] removes what is struck out;
+//! in a short queue [`Claim::settle`] does so at once.
+//!
 //! Items are claimed by a lock on one octet of a file beside it, at a place that the item's hash names. Such locks die
 //! with their process, so an item that was being sent when its sender was killed is there for the next.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use memchr::memchr;
@@ -26,16 +30,26 @@ use pillarbox_proto::address::parse_path;
 use pillarbox_proto::{Address, Envelope, ReversePath};
 
 use crate::from_line::{self, FROM};
-use crate::locks::{Locked, Part, is_locked, try_lock_part, unlock, with_mailboxes};
+use crate::locks::{Locked, Part, try_lock_part, unlock, with_mailboxes};
 use crate::maildrop::{Passage, Snapshot};
 use crate::place::{Place, QUEUE, read_at};
 use crate::redo::Source;
-use crate::scan::{Entry, Identity};
+use crate::scan::{Entry, Identifier, Identity};
 use crate::update::{list, rewrite};
 use crate::{Claim, Item, MboxStore, Queue, StoreError, Text, blocking};
 
 /// What begins each line of an envelope.
 const FIELD: &str = "X-Envelope-To: ";
+
+/// What the first octet of such a line becomes when its recipient has got the message. A single octet: no power cut can
+/// leave half of it.
+const STRUCK_OUT: u8 = b'#';
+
+/// A queue up to this size is rewritten whenever an item is settled, so that a person sees only what is left.
+const SHORT_MAX_OCTETS: u64 = 64 * 1024;
+
+/// Settling waits so many times longer for the locks than anything else does: what is not recorded is sent again.
+const SETTLE_PATIENCE: u32 = 30;
 
 /// Longest envelope that is read, in octets; a thousand recipients need less than a third of it.
 const ENVELOPE_MAX_OCTETS: u64 = 1024 * 1024;
@@ -49,11 +63,18 @@ pub(crate) fn envelope_block(forward_paths: &[Address]) -> String {
     block
 }
 
+/// Where the items of each folder were when they were listed last, by the folder's device and inode. Only a hint, so
+/// that a claim need not read all of a long queue: whoever follows it proves that the item is there.
+static SEEN: LazyLock<Mutex<HashMap<(u64, u64), Seen>>> = LazyLock::new(Mutex::default);
+
+type Seen = HashMap<Identity, Entry>;
+
 /// An item of the queue that this process is sending.
 #[derive(Debug)]
 pub struct MboxClaim {
     place: Arc<Place>,
     lock_timeout: Duration,
+    /// Nobody when the claim was lost.
     envelope: Envelope,
     accepted: Option<String>,
     text: Arc<Text>,
@@ -64,7 +85,9 @@ pub struct MboxClaim {
 /// The item as it is in the queue now, and the lock that makes it ours.
 #[derive(Debug)]
 struct Held {
+    /// What the item is known by, see [`item_id`].
     id: Identity,
+    entry: Entry,
     _lock: ClaimLock,
 }
 
@@ -72,13 +95,23 @@ impl Queue for MboxStore {
     type Claim = MboxClaim;
 
     async fn browse(&self) -> Result<Vec<Item>, StoreError> {
-        self.with_queue(|_, queue| {
-            let mut items = Vec::new();
-            for entry in list(queue)? {
-                let head = Head::read(&queue.file, &queue.path, entry)?;
-                let octets = entry.octets.saturating_sub(head.as_ref().map_or(0, |head| head.wire_octets));
-                items.push(Item { id: entry.identity, envelope: head.map(|head| head.envelope), octets });
+        self.with_queue(|place, queue| {
+            let mut listed = heads(queue)?;
+            if sweep(place, queue, &listed)? {
+                listed = heads(queue)?;
             }
+            let mut seen = HashMap::new();
+            let mut items = Vec::new();
+            for (entry, head) in listed {
+                if head.as_ref().is_some_and(Head::is_over) {
+                    continue;
+                }
+                let id = item_id(queue, entry, head.as_ref())?;
+                seen.entry(id).or_insert(entry);
+                let octets = entry.octets.saturating_sub(head.as_ref().map_or(0, |head| head.wire_octets));
+                items.push(Item { id, envelope: head.map(|head| head.envelope), octets });
+            }
+            SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(place.id, seen);
             Ok(items)
         })
         .await
@@ -86,17 +119,35 @@ impl Queue for MboxStore {
     }
 
     async fn claim(&self, item: &Item) -> Result<Option<MboxClaim>, StoreError> {
-        let id = item.id;
+        let Item { id, envelope: Some(wanted), .. } = item.clone() else { return Ok(None) };
         let lock_timeout = self.lock_timeout;
         let claim = self.with_queue(move |place, queue| {
-            let Some(entry) = list(queue)?.into_iter().find(|entry| entry.identity == id) else { return Ok(None) };
-            let Some(head) = Head::read(&queue.file, &queue.path, entry)? else { return Ok(None) };
             // Under the lock of the queue: whoever settles an item gives its claim back under the same lock, so what is
             // here and can be claimed is not settled.
             let Some(lock) = ClaimLock::try_new(place, id)? else { return Ok(None) };
-            let text = Arc::new(text(place, queue, entry, &head)?);
+            let take = |entry: Entry| -> Result<_, StoreError> {
+                let head = Head::read(queue, entry)?.filter(|head| head.envelope == wanted && !head.is_over());
+                Ok(match head {
+                    Some(head) => text(place, queue, entry, &head)?.map(|text| (entry, head, text)),
+                    None => None,
+                })
+            };
+            let seen =
+                SEEN.lock().unwrap_or_else(PoisonError::into_inner).get(&place.id).and_then(|at| at.get(&id).copied());
+            let mut found = seen.map(take).transpose()?.flatten();
+            if found.is_none() {
+                for (entry, head) in heads(queue)? {
+                    if item_id(queue, entry, head.as_ref())? == id {
+                        found = take(entry)?;
+                    }
+                    if found.is_some() {
+                        break;
+                    }
+                }
+            }
+            let Some((entry, head, text)) = found else { return Ok(None) };
             let Head { envelope, accepted, .. } = head;
-            let held = Some(Held { id, _lock: lock });
+            let (text, held) = (Arc::new(text), Some(Held { id, entry, _lock: lock }));
             Ok(Some(MboxClaim { place: Arc::clone(place), lock_timeout, envelope, accepted, text, held }))
         });
         Ok(claim.await?.flatten())
@@ -136,63 +187,222 @@ impl Claim for MboxClaim {
     }
 
     async fn settle(&mut self, done: &[Address]) -> Result<(), StoreError> {
-        let mut left = self.envelope.forward_paths.clone();
-        left.retain(|path| !done.contains(path));
-        if left.len() == self.envelope.forward_paths.len() {
+        let mut left = self.envelope.clone();
+        left.forward_paths.retain(|path| !done.contains(path));
+        if left == self.envelope {
             return Ok(());
         }
         let Some(held) = self.held.take() else {
             return Err(StoreError::Changed { path: self.place.mailbox(QUEUE) });
         };
-        let (place, paths) = (Arc::clone(&self.place), left.clone());
+        let (place, before, after) = (Arc::clone(&self.place), self.envelope.clone(), left.clone());
+        let text = Arc::clone(&self.text);
         // The lock goes with the job: whoever claims the item next must find it settled.
         let names = [QUEUE.to_owned()];
-        let settled = with_mailboxes(&self.place, &names, self.lock_timeout, move |locked| {
-            locked.first_mut().map(|queue| settle(&place, queue, &held, &paths)).transpose()
+        let patience = self.lock_timeout.saturating_mul(SETTLE_PATIENCE);
+        let settled = with_mailboxes(&self.place, &names, patience, move |locked| {
+            locked.first_mut().map(|queue| settle(&place, queue, &held, &before, &after, &text)).transpose()
         });
         self.held = settled.await?.flatten();
-        self.envelope.forward_paths = left;
+        if self.held.is_none() {
+            // What is left of a lost claim is for the next to claim it.
+            left.forward_paths.clear();
+        }
+        self.envelope = left;
         Ok(())
     }
 }
 
-/// Rewrites the queue with only the recipients `left` in one item, or without the item. Gives what is held then.
-fn settle(place: &Place, queue: &mut Locked, held: &Held, left: &[Address]) -> Result<Option<Held>, StoreError> {
-    let id = held.id;
-    let path = queue.path.clone();
-    let changed = || StoreError::Changed { path: path.clone() };
-    let entries = list(queue)?;
-    let entry = entries.iter().find(|entry| entry.identity == id).copied().ok_or_else(changed)?;
-    let head = Head::read(&queue.file, &queue.path, entry)?.ok_or_else(changed)?;
+/// Strikes out who of `before` is not in `after`, in the item that is `held`; a short queue is then rewritten. Gives what
+/// is held then.
+///
+/// # Errors
+/// [`StoreError::Changed`] when the item is not there. On any error nothing may be taken for recorded.
+fn settle(
+    place: &Place,
+    queue: &mut Locked,
+    held: &Held,
+    before: &Envelope,
+    after: &Envelope,
+    text: &Text,
+) -> Result<Option<Held>, StoreError> {
+    let Held { id, entry, .. } = *held;
+    let found = match find(queue, [entry], before, text)? {
+        Some(found) => Some(found),
+        None => {
+            let is_same = |other: &Entry| other.identity == entry.identity || other.identity == id;
+            find(queue, list(queue)?.into_iter().filter(is_same), before, text)?
+        }
+    };
+    let Some((entry, head)) = found else { return Err(StoreError::Changed { path: queue.path.clone() }) };
+    strike_out(place, queue, &head, after)?;
+    let metadata = queue.file.metadata().map_err(|source| StoreError::io(&queue.path, source))?;
+    let mut found = Head::read(queue, entry)?.map(|head| (entry, head));
+    if metadata.len() <= SHORT_MAX_OCTETS {
+        // It is recorded. What goes wrong from here on costs no more than the claim.
+        let swept = heads(queue).and_then(|listed| sweep(place, queue, &listed));
+        match swept {
+            Ok(true) if !after.forward_paths.is_empty() => found = find(queue, list(queue)?, after, text)?,
+            Ok(_) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    let Some((entry, head)) = found.filter(|(_, head)| !head.is_over()) else { return Ok(None) };
+    // The item has another envelope now, and so another identity.
+    let id = item_id(queue, entry, Some(&head))?;
+    let Some(lock) = ClaimLock::try_new(place, id)? else { return Ok(None) };
+    let mut identifier = Identifier::new();
+    read_range(queue, entry.start..entry.end, &mut identifier)?;
+    Ok(Some(Held { id, entry: Entry { identity: identifier.finish(), ..entry }, _lock: lock }))
+}
+
+/// What an item is known by, and where its claim is: the identity that its entry has without those who are struck out.
+/// So it stays the same when they are removed, and a claim goes on.
+fn item_id(queue: &Locked, entry: Entry, head: Option<&Head>) -> Result<Identity, StoreError> {
+    let Some(head) = head.filter(|head| head.is_struck_out) else { return Ok(entry.identity) };
+    let mut identifier = Identifier::new();
+    read_range(queue, entry.start..entry.text, &mut identifier)?;
+    identifier.push(envelope_block(&head.envelope.forward_paths).as_bytes());
+    read_range(queue, head.text..entry.end, &mut identifier)?;
+    Ok(identifier.finish())
+}
+
+/// All entries and their heads.
+fn heads(queue: &Locked) -> Result<Vec<(Entry, Option<Head>)>, StoreError> {
+    list(queue)?.into_iter().map(|entry| Ok((entry, Head::read(queue, entry)?))).collect()
+}
+
+/// The first of these entries that is, octet for octet, this envelope and text. Their hash does not decide it: whoever
+/// writes a message can make it hash as another does.
+fn find(
+    queue: &Locked,
+    entries: impl IntoIterator<Item = Entry>,
+    envelope: &Envelope,
+    text: &Text,
+) -> Result<Option<(Entry, Head)>, StoreError> {
+    for entry in entries {
+        let Some(head) = Head::read(queue, entry)?.filter(|head| head.envelope == *envelope) else { continue };
+        match is_text(queue, entry, &head, text) {
+            Ok(true) => return Ok(Some((entry, head))),
+            Ok(false) | Err(StoreError::Changed { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an item has this text.
+fn is_text(queue: &Locked, entry: Entry, head: &Head, text: &Text) -> Result<bool, StoreError> {
+    let mut next = chunks(queue, entry, head);
+    let mut waiting = Vec::new();
+    let mut is_same = true;
+    text.read_through(|block| {
+        while is_same && waiting.len() < block.len() {
+            match next()? {
+                Some(chunk) => waiting.extend_from_slice(&chunk),
+                None => is_same = false,
+            }
+        }
+        is_same = is_same && waiting.starts_with(block);
+        waiting.drain(..block.len().min(waiting.len()));
+        Ok(())
+    })?;
+    while is_same && waiting.is_empty() {
+        match next()? {
+            Some(chunk) => waiting = chunk,
+            None => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+/// Strikes out whoever in this head is not in `after`. When this is `Ok`, that is durable.
+fn strike_out(place: &Place, queue: &Locked, head: &Head, after: &Envelope) -> Result<(), StoreError> {
+    let done = head.lines.iter().zip(&head.envelope.forward_paths);
+    let done: Vec<u64> = done.filter(|(_, path)| !after.forward_paths.contains(path)).map(|(&at, _)| at).collect();
+    let (Some(&first), Some(&last)) = (done.first(), done.last()) else { return Ok(()) };
+    // All of them in one write: a kill leaves it done or not. A power cut may leave some: those are recorded.
+    let mut octets = vec![0; usize::try_from(last - first).unwrap_or(0) + 1];
+    let read = read_at(&queue.file, &mut octets, first).map_err(|source| StoreError::io(&queue.path, source))?;
+    for at in done {
+        match octets[..read].get_mut(usize::try_from(at - first).unwrap_or(usize::MAX)) {
+            Some(octet) => *octet = STRUCK_OUT,
+            None => return Err(StoreError::Changed { path: queue.path.clone() }),
+        }
+    }
+    place.files.write_all_at(&queue.file, &queue.path, &octets, first)?;
+    place.files.sync_all(&queue.file, &queue.path)
+}
+
+/// Gives a part of the queue to `identifier`.
+fn read_range(queue: &Locked, range: Range<u64>, identifier: &mut Identifier) -> Result<(), StoreError> {
+    let mut block = vec![0; IDENTIFY_OCTETS];
+    let mut at = range.start;
+    while at < range.end {
+        let want = usize::try_from(range.end - at).map_or(block.len(), |left| left.min(block.len()));
+        let read =
+            read_at(&queue.file, &mut block[..want], at).map_err(|source| StoreError::io(&queue.path, source))?;
+        if read == 0 {
+            return Err(StoreError::Changed { path: queue.path.clone() });
+        }
+        identifier.push(&block[..read]);
+        at += read as u64;
+    }
+    Ok(())
+}
+
+/// How much is read at once to identify an entry.
+const IDENTIFY_OCTETS: usize = 64 * 1024;
+
+/// Removes what is struck out; `false` when there was nothing, or it cannot be removed now and all is as it was.
+///
+/// # Errors
+/// [`StoreError`] when the next one to lock the queue has to finish it.
+fn sweep(place: &Place, queue: &mut Locked, listed: &[(Entry, Option<Head>)]) -> Result<bool, StoreError> {
+    let is_struck_out = |(_, head): &(Entry, Option<Head>)| head.as_ref().is_some_and(|head| head.is_struck_out);
+    let Some(first) = listed.iter().position(is_struck_out) else { return Ok(false) };
     let metadata = queue.file.metadata().map_err(|source| StoreError::io(&queue.path, source))?;
     let (inode, size) = (metadata.ino(), metadata.len());
-    if entries.last().is_none_or(|last| last.next != size) {
+    if listed.last().is_none_or(|(last, _)| last.next != size) {
         // Somebody who takes no locks is writing at this moment.
-        return Err(changed());
+        return Ok(false);
     }
-    let file = Arc::clone(&queue.file);
+    let (file, path) = (Arc::clone(&queue.file), queue.path.clone());
     let part = |range| Source::Part { file: &file, path: &path, range };
-    let envelope = envelope_block(left);
+    let block =
+        |(_, head): &(Entry, Option<Head>)| head.as_ref().map(|head| envelope_block(&head.envelope.forward_paths));
+    let blocks: Vec<Option<String>> = listed[first..].iter().map(block).collect();
     let mut tail = Vec::new();
-    if !left.is_empty() {
-        tail.extend([part(entry.start..entry.text), Source::New(envelope.as_bytes()), part(head.text..entry.next)]);
+    for ((entry, head), block) in listed[first..].iter().zip(&blocks) {
+        match (head, block) {
+            (Some(head), _) if head.is_over() => {}
+            (Some(head), Some(block)) if head.is_struck_out => {
+                tail.extend([
+                    part(entry.start..entry.text),
+                    Source::New(block.as_bytes()),
+                    part(head.text..entry.next),
+                ]);
+            }
+            _ => tail.push(part(entry.start..entry.next)),
+        }
     }
-    if entry.next < size {
-        tail.push(part(entry.next..size));
+    match rewrite(place, queue, (inode, size), listed[first].0.start, &tail) {
+        Ok(()) => Ok(true),
+        // Nothing was decided: what is struck out is as good as removed.
+        Err(_) if !tail.is_empty() && place.update(QUEUE).symlink_metadata().is_err() => Ok(false),
+        Err(error) => Err(error),
     }
-    rewrite(place, queue, (inode, size), entry.start, &tail)?;
-    if left.is_empty() {
-        return Ok(None);
-    }
-    // The item has another envelope now, and so another identity.
-    let id = list(queue)?.iter().find(|now| now.start == entry.start).ok_or_else(changed)?.identity;
-    Ok(ClaimLock::try_new(place, id)?.map(|lock| Held { id, _lock: lock }))
 }
 
 /// What stands in front of an item's text.
 #[derive(Debug)]
-pub(crate) struct Head {
+struct Head {
+    /// From whom, and who is not struck out.
     envelope: Envelope,
+    /// Where the lines of `envelope.forward_paths` begin in the file.
+    lines: Vec<u64>,
+    /// Whether somebody is struck out.
+    is_struck_out: bool,
     accepted: Option<String>,
     /// Where the text begins in the file.
     text: u64,
@@ -202,69 +412,88 @@ pub(crate) struct Head {
 
 impl Head {
     /// Reads the head of an entry; `None` if it has none, or not the head of an item.
-    pub(crate) fn read(file: &File, path: &Path, entry: Entry) -> Result<Option<Self>, StoreError> {
+    fn read(queue: &Locked, entry: Entry) -> Result<Option<Self>, StoreError> {
         let end = entry.end.min(entry.text.saturating_add(ENVELOPE_MAX_OCTETS));
         // Both differences are bounded: by the longest `From ` line and by the limit above.
         let length = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
         let mut from_line = vec![0; length(entry.start, entry.text)];
         let mut block = vec![0; length(entry.text, end)];
         for (octets, at) in [(&mut from_line, entry.start), (&mut block, entry.text)] {
-            let read = read_at(file, octets, at).map_err(|source| StoreError::io(path, source))?;
+            let read = read_at(&queue.file, octets, at).map_err(|source| StoreError::io(&queue.path, source))?;
             octets.truncate(read);
         }
         Ok(Self::parse(&from_line, &block, entry.text))
     }
 
+    /// Whether everybody is struck out.
+    fn is_over(&self) -> bool {
+        self.envelope.forward_paths.is_empty()
+    }
+
     fn parse(from_line: &[u8], block: &[u8], text: u64) -> Option<Self> {
         // Behind the path stands the date, which a path takes for parameters.
         let path_and_date = parse_path(from_line.strip_prefix(FROM)?.trim_ascii_end()).ok()?;
-        let mut forward_paths = Vec::new();
+        let (mut forward_paths, mut lines) = (Vec::new(), Vec::new());
+        let mut is_struck_out = false;
         let mut at = 0;
-        let mut lines = 0;
+        let mut bare = 0;
         loop {
             let length = memchr(b'\n', &block[at..])? + 1;
             let line = &block[at..at + length];
+            let begins = text + at as u64;
             at += length;
             // A bare LF becomes CR LF when it is read.
-            lines += if line.ends_with(b"\r\n") { 0 } else { 1 };
+            bare += if line.ends_with(b"\r\n") { 0 } else { 1 };
             let line = line.trim_ascii_end();
             if line.is_empty() {
                 break;
             }
-            let path = parse_path(line.strip_prefix(FIELD.trim_end().as_bytes())?).ok()?;
-            forward_paths.push(path.address.filter(|_| path.parameters.is_empty())?);
+            let (first, rest) = line.split_first()?;
+            let (field_first, field_rest) = FIELD.trim_end().as_bytes().split_first()?;
+            let path = parse_path(rest.strip_prefix(field_rest)?).ok()?;
+            let address = path.address.filter(|_| path.parameters.is_empty())?;
+            if first == field_first {
+                forward_paths.push(address);
+                lines.push(begins);
+            } else if *first == STRUCK_OUT {
+                is_struck_out = true;
+            } else {
+                return None;
+            }
         }
         let at = at as u64;
-        (!forward_paths.is_empty()).then_some(Self {
+        (is_struck_out || !forward_paths.is_empty()).then_some(Self {
             envelope: Envelope { reverse_path: ReversePath(path_and_date.address), forward_paths },
+            lines,
+            is_struck_out,
             accepted: from_line::rfc_5322_date(path_and_date.parameters),
             text: text + at,
-            wire_octets: at + lines,
+            wire_octets: at + bare,
         })
     }
 }
 
-/// The text of an item, apart from the queue: the queue may change while it is being sent.
-fn text(place: &Place, queue: &Locked, entry: Entry, head: &Head) -> Result<Text, StoreError> {
+/// The text of an item, apart from the queue: the queue may change while it is being sent. `None` if the entry is not, or
+/// not any more, what was listed.
+fn text(place: &Place, queue: &Locked, entry: Entry, head: &Head) -> Result<Option<Text>, StoreError> {
+    match Text::collect(&place.side, chunks(queue, entry, head)) {
+        Ok(text) => Ok(Some(text)),
+        Err(StoreError::Changed { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the text of an item; [`StoreError::Changed`] at its end if the entry is not what was listed.
+fn chunks(queue: &Locked, entry: Entry, head: &Head) -> impl FnMut() -> Result<Option<Vec<u8>>, StoreError> {
     let mut passage = Passage::new(Snapshot { file: Arc::clone(&queue.file), path: queue.path.clone() }, entry);
     let mut skip = usize::try_from(head.wire_octets).unwrap_or(usize::MAX);
-    Text::collect(&place.side, || {
+    move || {
         let Some(mut chunk) = passage.next()? else { return Ok(None) };
         let skipped = skip.min(chunk.len());
         skip -= skipped;
         chunk.drain(..skipped);
         Ok(Some(chunk))
-    })
-}
-
-/// Whether somebody is sending the item; `claims` is the file at [`Place::claims`].
-pub(crate) fn is_claimed(claims: &File, path: &Path, id: Identity) -> Result<bool, StoreError> {
-    is_locked(claims, path, claimed_octet(id))
-}
-
-/// The octet that is locked while somebody has the item.
-fn claimed_octet(id: Identity) -> Part {
-    Part { at: libc::off_t::try_from(id.hash >> 1).unwrap_or(0), octets: 1 }
+    }
 }
 
 /// The lock that makes an item ours; goes when dropped, and when the process ends.
@@ -280,7 +509,7 @@ impl ClaimLock {
         // Opened anew for each claim: locks of one open file do not keep each other out. Never removed: a lock on a
         // file without a name would keep nobody out.
         let file = place.files.open_or_create(&path)?;
-        let octet = claimed_octet(id);
+        let octet = Part { at: libc::off_t::try_from(id.hash >> 1).unwrap_or(0), octets: 1 };
         Ok(try_lock_part(&file, &path, octet)?.then_some(Self { file, octet }))
     }
 }

@@ -6,6 +6,8 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::parent_id;
+use std::time::Duration;
 
 use common::{Folder, address, envelope, mailbox, text};
 use pillarbox_proto::Address;
@@ -228,4 +230,129 @@ async fn a_long_text_is_the_same_from_a_file() {
     let claim = claim_only(&folder.store).await;
     assert!(claimed_text(&claim).await == octets.as_bytes());
     assert!(claim.text().block(octets.len() as u64 + 7).await.unwrap().is_empty());
+}
+
+/// A long queue is not rewritten for each item: who has got the message is struck out, and nobody sends it again.
+///
+/// holds C-F2 and C-F4
+#[tokio::test]
+async fn in_a_long_queue_who_is_settled_is_struck_out() {
+    let folder = Folder::new(&[]);
+    let head = format!("{FROM}X-Envelope-To: <a@x.org>\nX-Envelope-To: <b@y.org>\nX-Envelope-To: <c@y.org>\n\n");
+    let one = format!("{FROM}X-Envelope-To: <a@x.org>\n\nshort\r\n\n");
+    let long = "long\r\n".repeat(20_000);
+    let before = format!("{head}{long}\n{one}");
+    fs::write(folder.path("mqueue"), &before).unwrap();
+    let items = folder.store.browse().await.unwrap();
+    let mut first = folder.store.claim(&items[0]).await.unwrap().unwrap();
+    let mut second = folder.store.claim(&items[1]).await.unwrap().unwrap();
+    first.settle(&paths(&["b@y.org"])).await.unwrap();
+    second.settle(&paths(&["a@x.org"])).await.unwrap();
+    assert_eq!(
+        mqueue(&folder),
+        before.replace("X-Envelope-To: <b@", "#-Envelope-To: <b@").replace(&one, &one.replace("X-", "#-"))
+    );
+    assert_eq!(first.envelope().forward_paths, paths(&["a@x.org", "c@y.org"]));
+    // Another process lists only who is left, and what was struck out is gone then.
+    let other = MboxStore::open(folder.root()).unwrap().0;
+    let listed = other.browse().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].envelope.as_ref().unwrap().forward_paths, paths(&["a@x.org", "c@y.org"]));
+    assert_eq!(listed[0].octets, long.len() as u64);
+    assert_eq!(mqueue(&folder), format!("{head}{long}\n").replace("X-Envelope-To: <b@y.org>\n", ""));
+    // The claim has outlived that: it says which item it is by what is in it.
+    assert!(folder.store.claim(&items[0]).await.unwrap().is_none(), "the old item is gone");
+    let settled = first.settle(&paths(&["a@x.org", "c@y.org"])).await;
+    assert!(settled.is_ok(), "{settled:?}");
+    assert!(folder.store.browse().await.unwrap().is_empty());
+    assert_eq!(mqueue(&folder), "");
+}
+
+/// Two messages for one recipient that the hash of an item does not tell apart: a hash without a secret can be made to
+/// collide. It adds up eight octets here and eight octets there, the same ones in another order.
+fn colliding() -> [Vec<u8>; 2] {
+    let head = format!("{FROM}X-Envelope-To: <a@x.org>\n\n");
+    [(b'a', b'b'), (b'b', b'a')].map(|(first, second)| {
+        let mut entry = head.clone().into_bytes();
+        entry.resize(256, b'.');
+        entry.extend([0xcb, 0x79, 0xe6, 0x4e, first, b'a', b'a', b'a']);
+        entry.resize(320, b'.');
+        entry.extend([0x82, 0x5a, 0xd0, 0x7d, second, b'a', b'a', b'a']);
+        entry.resize(600, b'.');
+        entry.extend(b"\r\n\n");
+        entry
+    })
+}
+
+/// What is settled is what was sent, and not what hashes as that does.
+///
+/// holds C-F4
+#[tokio::test]
+async fn a_message_that_hashes_as_another_is_not_settled_for_it() {
+    let [one, other] = colliding();
+    let hash = |entry: &[u8]| xxhash_rust::xxh3::xxh3_64(&entry[..entry.len() - 1]);
+    assert!(one != other && hash(&one) == hash(&other));
+    let folder = Folder::new(&[]);
+    fs::write(folder.path("mqueue"), &one).unwrap();
+    let mut claim = claim_only(&folder.store).await;
+    // Somebody removes the message that is being sent, and the other one comes.
+    fs::write(folder.path("mqueue"), &other).unwrap();
+    let refused = claim.settle(&paths(&["a@x.org"])).await;
+    assert!(matches!(refused, Err(StoreError::Changed { .. })), "{refused:?}");
+    assert!(fs::read(folder.path("mqueue")).unwrap() == other);
+
+    // Behind each other: each leaves for itself.
+    for [first, second] in [[&one, &other], [&other, &one]] {
+        fs::write(folder.path("mqueue"), [&first[..], second].concat()).unwrap();
+        let items = folder.store.browse().await.unwrap();
+        let mut claim = folder.store.claim(&items[0]).await.unwrap().unwrap();
+        fs::write(folder.path("mqueue"), [&second[..], first].concat()).unwrap();
+        claim.settle(&paths(&["a@x.org"])).await.unwrap();
+        assert!(fs::read(folder.path("mqueue")).unwrap() == *second);
+    }
+}
+
+/// Of two equal items, one is further on than the other: when it comes to where the first is, it is given up, and says
+/// so by having nobody left.
+///
+/// holds C-F4
+#[tokio::test]
+async fn an_item_that_becomes_equal_to_one_that_is_being_sent_is_given_up() {
+    let folder = Folder::new(&[]);
+    let entry = format!("{FROM}X-Envelope-To: <a@x.org>\nX-Envelope-To: <b@y.org>\n\nx\r\n\n");
+    fs::write(folder.path("mqueue"), entry.repeat(2)).unwrap();
+    let items = folder.store.browse().await.unwrap();
+    let mut first = folder.store.claim(&items[0]).await.unwrap().unwrap();
+    first.settle(&paths(&["a@x.org"])).await.unwrap();
+    assert_eq!(first.envelope().forward_paths, paths(&["b@y.org"]));
+    let mut second = folder.store.claim(&items[1]).await.unwrap().unwrap();
+    second.settle(&paths(&["a@x.org"])).await.unwrap();
+    assert_eq!(second.envelope().forward_paths, []);
+    let left = entry.replace("X-Envelope-To: <a@x.org>\n", "");
+    assert_eq!(mqueue(&folder), left.repeat(2));
+    first.settle(&paths(&["b@y.org"])).await.unwrap();
+    assert_eq!(mqueue(&folder), left);
+}
+
+/// The message was sent: that is recorded even if somebody has the queue for long.
+///
+/// holds C-F4
+#[tokio::test]
+async fn settling_waits_longer_for_the_queue_than_others_do() {
+    let folder = Folder::new(&[]);
+    enqueue(&folder.store, "x\r\n", &[], &["a@x.org"]).await.unwrap();
+    let store = MboxStore::open(folder.root()).unwrap().0.with_lock_timeout(Duration::from_millis(300));
+    let mut claim = claim_only(&store).await;
+    let done = paths(&["a@x.org"]);
+    let lock = folder.path("mqueue.lock");
+    fs::write(&lock, parent_id().to_string()).unwrap();
+    let give_back = async {
+        for _ in 0..3 {
+            assert!(matches!(store.browse().await, Err(StoreError::Locked { .. })));
+        }
+        fs::remove_file(&lock).unwrap();
+    };
+    let (settled, ()) = tokio::join!(claim.settle(&done), give_back);
+    settled.unwrap();
+    assert_eq!(mqueue(&folder), "");
 }
