@@ -52,8 +52,8 @@ pub mod limits {
     pub const BLOCK: Duration = Duration::from_secs(3 * 60);
     /// The final dot, until 250.
     pub const DOT: Duration = Duration::from_secs(10 * 60);
-    /// QUIT: nothing depends on its reply.
-    pub const QUIT: Duration = Duration::from_secs(5);
+    /// QUIT: nothing depends on its reply, and what became of the message is recorded only when the session is over.
+    pub const QUIT: Duration = Duration::from_secs(1);
 }
 
 /// What the driver of a client session does next.
@@ -320,8 +320,11 @@ impl Client {
             Asked::Mail if !reply.is_positive() => self.settle(&reply.refusal()),
             Asked::Mail => {}
             Asked::Rcpt(index) if !reply.is_positive() => {
+                // Said of a recipient, 552 means too many of them, and another time they may be taken (RFC 5321
+                // §4.5.3.1.10).
+                let refusal = if reply.code == 552 { Outcome::Deferred(reply.to_string()) } else { reply.refusal() };
                 // A refusal of MAIL that was pipelined before has settled it already, and says more.
-                self.recipients[index].1.get_or_insert_with(|| reply.refusal());
+                self.recipients[index].1.get_or_insert(refusal);
             }
             Asked::Rcpt(_) => {}
             Asked::Data if reply.code == 354 => self.state = State::Text,

@@ -104,6 +104,8 @@ pub(crate) fn literal(domain: &str) -> Option<Result<Host, RouteError>> {
 
 /// Whether dialing it reaches the host that is meant. The unspecified address would reach ourselves.
 fn is_one_host(address: &IpAddr) -> bool {
+    // `::ffff:0.0.0.0` is as unspecified as what it stands for.
+    let address = address.to_canonical();
     !address.is_unspecified() && !address.is_multicast()
 }
 
@@ -169,7 +171,17 @@ mod tests {
             let host = literal(domain).unwrap().unwrap();
             assert_eq!(host, Host { name: domain.to_owned(), addresses: vec![address.parse().unwrap()] });
         }
-        for domain in ["[0.0.0.0]", "[IPv6:::]", "[224.0.0.1]", "[::1]", "[x400:a]", "[192.0.2.1", "[]"] {
+        for domain in [
+            "[0.0.0.0]",
+            "[IPv6:::]",
+            "[IPv6:::ffff:0.0.0.0]",
+            "[IPv6:::ffff:224.0.0.1]",
+            "[224.0.0.1]",
+            "[::1]",
+            "[x400:a]",
+            "[192.0.2.1",
+            "[]",
+        ] {
             assert!(matches!(literal(domain), Some(Err(RouteError::NotDialable(_)))), "{domain}");
         }
         assert_eq!(literal("example.org"), None);

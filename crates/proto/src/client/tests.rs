@@ -165,6 +165,32 @@ fn each_recipient_has_an_outcome_of_its_own() {
     );
 }
 
+/// 552 said of a recipient is what RFC 5321 §4.5.3.1.10 wants to be 452; said of the message it is final.
+///
+/// holds C-F4
+#[test]
+fn too_many_recipients_are_deferred() {
+    check(
+        &["a@x.example", "b@x.example"],
+        "x\r\n",
+        &format!(
+            "{OPENING}
+            C: RCPT TO:<a@x.example>
+            S: 250 OK
+            C: RCPT TO:<b@x.example>
+            S: 552 too many
+            C: DATA
+            S: 354 go
+            C: x
+            C: .
+            S: 250 OK
+            C: QUIT
+            S: 221 bye"
+        ),
+        &["delivered: 250 OK", "deferred: 552 too many"],
+    );
+}
+
 /// holds C-F4
 #[test]
 fn no_recipient_taken_means_no_text() {
