@@ -1,17 +1,20 @@
 //! Sending the queue on: each item once, each domain of it in a transaction of its own (C-F3 to C-F5).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::future;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pillarbox_proto::client::Outcome;
-use pillarbox_proto::{Address, Envelope};
+use pillarbox_proto::{Address, Entry, Envelope};
 use pillarbox_relay::{Event, Relay, Report, Resolver, Source, name, trace};
 use pillarbox_server::{Log, Transcript};
 use pillarbox_store::{Claim, Queue, StoreError, Text};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Sending;
 use crate::failure::{Failure, exit};
@@ -67,47 +70,66 @@ impl<Q: Queue> Forwarder<Q> {
     }
 
     /// Tries every item once, those that nobody else is sending. `tell` gets a line for each recipient as soon as it is
-    /// known what became of it. Gives how many items are in the queue at the end.
+    /// known what became of it. Gives how many items are in the queue at the end; `None` when it was stopped.
     ///
     /// A recipient that was delivered is recorded before the next domain is tried: only a kill between the remote's
-    /// 250 and this can cause a second copy (C-F4).
+    /// 250 and this can cause a second copy (C-F4). Once `stop` is cancelled nothing is begun, and connections are closed;
+    /// only where the final dot was sent, the reply is waited for and recorded.
     ///
     /// # Errors
     /// When the queue cannot be read.
-    pub async fn run(&self, mut tell: impl FnMut(Line)) -> Result<usize, StoreError> {
+    pub async fn run(&self, stop: &CancellationToken, mut tell: impl FnMut(Line)) -> Result<Option<usize>, StoreError> {
         let (lines, mut told) = mpsc::unbounded_channel();
-        let at_once = Arc::new(Semaphore::new(ITEMS_AT_ONCE));
-        let mut sending = JoinSet::new();
-        for item in self.queue.browse().await? {
+        let mut items = self.queue.browse().await?;
+        items.retain(|item| {
             if item.envelope.is_none() {
                 tell(Line::Item("mqueue: an entry without an envelope that can be read; it stays as it is".to_owned()));
-                continue;
             }
-            // Nobody closes the semaphore.
-            let Ok(permit) = Arc::clone(&at_once).acquire_owned().await else { break };
+            item.envelope.is_some()
+        });
+        // Equal items have one claim: while one of them is sent, the others are taken for claimed. They get a second
+        // turn.
+        for turn in 0..2 {
+            let mut sending = JoinSet::new();
+            let mut claimed = Vec::new();
+            for item in std::mem::take(&mut items) {
+                if stop.is_cancelled() {
+                    break;
+                }
+                if sending.len() == ITEMS_AT_ONCE {
+                    claimed.extend(sending.join_next().await.and_then(Result::ok).flatten());
+                }
+                while let Ok(line) = told.try_recv() {
+                    tell(line);
+                }
+                let (forwarder, lines, stop) = (self.clone(), lines.clone(), stop.clone());
+                sending.spawn(async move {
+                    match forwarder.queue.claim(&item).await {
+                        Ok(Some(claim)) => forwarder.send(claim, &stop, &lines).await,
+                        Ok(None) => return Some(item),
+                        Err(error) => drop(lines.send(Line::Item(format!("mqueue: {error}")))),
+                    }
+                    None
+                });
+            }
+            while !sending.is_empty() {
+                tokio::select! {
+                    Some(line) = told.recv() => tell(line),
+                    Some(item) = sending.join_next() => claimed.extend(item.ok().flatten()),
+                }
+            }
             while let Ok(line) = told.try_recv() {
                 tell(line);
             }
-            let (forwarder, lines) = (self.clone(), lines.clone());
-            sending.spawn(async move {
-                let _permit = permit;
-                match forwarder.queue.claim(&item).await {
-                    Ok(Some(claim)) => forwarder.send(claim, &lines).await,
-                    Ok(None) => {}
-                    Err(error) => drop(lines.send(Line::Item(format!("mqueue: {error}")))),
-                }
-            });
+            if turn == 0 {
+                items = claimed;
+            }
         }
-        drop(lines);
-        while let Some(line) = told.recv().await {
-            tell(line);
-        }
-        while sending.join_next().await.is_some() {}
-        Ok(self.queue.browse().await?.len())
+        if stop.is_cancelled() { Ok(None) } else { Ok(Some(self.queue.browse().await?.len())) }
     }
 
     /// Sends one item to each of its domains, in turn.
-    async fn send(&self, mut claim: Q::Claim, lines: &mpsc::UnboundedSender<Line>) {
+    async fn send(&self, mut claim: Q::Claim, stop: &CancellationToken, lines: &mpsc::UnboundedSender<Line>) {
         let by = self.relay.hello.clone().unwrap_or_else(|| "localhost".to_owned());
         let accepted = claim.accepted().unwrap_or("Thu, 1 Jan 1970 00:00:00 +0000");
         let mut source = Outgoing {
@@ -115,9 +137,31 @@ impl<Q: Queue> Forwarder<Q> {
             text: Arc::clone(claim.text()),
             given: None,
         };
-        for envelope in by_domain(claim.envelope()) {
-            let observe = |connection, event| self.observe(connection, event);
-            let reports = self.relay.deliver(&envelope, &mut source, &observe).await;
+        for domain in domains(claim.envelope()) {
+            // A claim that was lost has nobody left.
+            let envelope = at_domain(claim.envelope(), &domain);
+            if envelope.forward_paths.is_empty() || stop.is_cancelled() {
+                return;
+            }
+            let is_in_doubt = AtomicBool::new(false);
+            let observe = |connection, event| {
+                if let Event::Entry(Entry::SaidOctets(_)) = event {
+                    is_in_doubt.store(true, Ordering::Relaxed);
+                }
+                self.observe(connection, event);
+            };
+            let go_on = || !stop.is_cancelled();
+            let stopped_before_the_dot = async {
+                stop.cancelled().await;
+                if is_in_doubt.load(Ordering::Relaxed) {
+                    future::pending::<()>().await;
+                }
+            };
+            let reports = tokio::select! {
+                biased;
+                reports = self.relay.deliver(&envelope, &mut source, &observe, &go_on) => reports,
+                () = stopped_before_the_dot => return,
+            };
             let delivered = |(_, report): &&(Address, Report)| matches!(report.outcome, Outcome::Delivered(_));
             let done: Vec<Address> = reports.iter().filter(delivered).map(|(address, _)| address.clone()).collect();
             let settled = claim.settle(&done).await;
@@ -142,14 +186,15 @@ impl<Q: Queue> Forwarder<Q> {
     }
 }
 
-/// One envelope for each domain, in the order of their names; domains have no case.
-fn by_domain(envelope: &Envelope) -> Vec<Envelope> {
-    let mut domains: BTreeMap<String, Vec<Address>> = BTreeMap::new();
-    for path in &envelope.forward_paths {
-        domains.entry(path.domain().to_ascii_lowercase()).or_default().push(path.clone());
-    }
-    let reverse_path = &envelope.reverse_path;
-    domains.into_values().map(|forward_paths| Envelope { reverse_path: reverse_path.clone(), forward_paths }).collect()
+/// The domains of an envelope, in the order of their names and in lower case; domains have no case.
+fn domains(envelope: &Envelope) -> BTreeSet<String> {
+    envelope.forward_paths.iter().map(|path| path.domain().to_ascii_lowercase()).collect()
+}
+
+/// The envelope for one domain.
+fn at_domain(envelope: &Envelope, domain: &str) -> Envelope {
+    let forward_paths = envelope.forward_paths.iter().filter(|path| path.is_at(domain)).cloned().collect();
+    Envelope { reverse_path: envelope.reverse_path.clone(), forward_paths }
 }
 
 /// A text of the queue with the Received line in front.

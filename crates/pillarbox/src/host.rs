@@ -13,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, exit};
 
+/// How long mail that is being sent may take to come to an end after the stop signal: a host that has the whole message
+/// may still say so, and that is recorded.
+pub const SENDING_ENDS: Duration = Duration::from_millis(1200);
+
 /// How long commits that have begun may take after the last connection is closed (C-C9).
 const COMMITS_END: Duration = Duration::from_millis(300);
 
@@ -94,37 +98,30 @@ impl Host {
     /// process may die at any time, and whoever locks its mailboxes next repairs them.
     pub fn tell_repairs(&mut self, store: &MboxStore) {
         self.stores.push(store.clone());
-        let (store, stderr) = (store.clone(), self.stderr());
+        let (store, stderr, stop) = (store.clone(), self.stderr(), self.stop());
         self.spawn(async move {
-            loop {
-                sleep(REPAIRS_LOOK).await;
+            while timeout(REPAIRS_LOOK, stop.cancelled()).await.is_err() {
                 tell_repairs(&store, &stderr);
             }
         });
     }
 
-    /// Runs a task beside the services. It is dropped at the stop signal, wherever it is.
-    pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.serving.push(self.runtime.spawn(async move {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = task => {}
-            }
-        }));
+    /// The token that is cancelled at the stop signal. Whoever has it is to end then, and has [`SENDING_ENDS`] for it.
+    #[must_use]
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
-    /// Runs a task to its end, or until the stop signal: then `None`.
+    /// Runs a task beside the services. If it has not ended [`SENDING_ENDS`] after the stop signal it is dropped, wherever
+    /// it is.
+    pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop();
+        self.serving.push(self.runtime.spawn(async move { until_stopped(stop, task).await.unwrap_or_default() }));
+    }
+
+    /// Runs a task to its end; `None` if it has not ended [`SENDING_ENDS`] after the stop signal.
     pub fn run<T: Send + 'static>(self, task: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        let stop = self.stop.clone();
-        let result = self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                result = task => Some(result),
-                () = stop.cancelled() => None,
-            }
-        });
+        let result = self.runtime.block_on(until_stopped(self.stop(), task));
         // What runs beside it ends with it.
         self.stop.cancel();
         self.wait();
@@ -150,6 +147,18 @@ fn tell_repairs(store: &MboxStore, stderr: &Transcript) {
     let recovery = store.take_recovery();
     if !recovery.is_nothing() {
         stderr.note(format_args!("{recovery}"));
+    }
+}
+
+async fn until_stopped<T>(stop: CancellationToken, task: impl Future<Output = T>) -> Option<T> {
+    let stopped = async {
+        stop.cancelled().await;
+        sleep(SENDING_ENDS).await;
+    };
+    tokio::select! {
+        biased;
+        result = task => Some(result),
+        () = stopped => None,
     }
 }
 

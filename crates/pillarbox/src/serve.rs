@@ -8,7 +8,8 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 use pillarbox_server::Transcript;
 use pillarbox_store::{Mailbox, MboxStore, is_mailbox_name};
-use tokio::time::sleep;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DEFAULT_DIR, Serve};
 use crate::failure::{Failure, exit};
@@ -36,20 +37,26 @@ pub fn run(options: Serve) -> Result<(), Failure> {
     if let Some(interval) = options.forward_every {
         let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
         let stderr = host.stderr();
-        host.spawn(forward_every(interval, forwarder, stderr));
+        let stop = host.stop();
+        host.spawn(forward_every(interval, forwarder, stderr, stop));
     }
     introduce(&dir, &mailboxes, &smtp[0].to_string(), &pop3[0].to_string());
     host.wait();
     Ok(())
 }
 
-/// Sends the queue on, again and again. What is told of a recipient is told once, until it changes.
-async fn forward_every(interval: Duration, forwarder: Forwarder<MboxStore>, stderr: Transcript) {
+/// Sends the queue on, again and again, until it is stopped. What is told of a recipient is told once, until it changes.
+async fn forward_every(
+    interval: Duration,
+    forwarder: Forwarder<MboxStore>,
+    stderr: Transcript,
+    stop: CancellationToken,
+) {
     let mut told = HashSet::new();
-    loop {
+    while !stop.is_cancelled() {
         let mut now = HashSet::new();
         let result = forwarder
-            .run(|line| {
+            .run(&stop, |line| {
                 let line = line.to_string();
                 if !told.contains(&line) {
                     stderr.note(format_args!("{line}"));
@@ -61,7 +68,7 @@ async fn forward_every(interval: Duration, forwarder: Forwarder<MboxStore>, stde
             stderr.note(format_args!("mqueue: {error}"));
         }
         told = now;
-        sleep(interval).await;
+        let _ = timeout(interval, stop.cancelled()).await;
     }
 }
 

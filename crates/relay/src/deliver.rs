@@ -49,6 +49,9 @@ pub enum Event {
 /// Who is told of connections: called with the descriptor and what happened, from the task that delivers.
 pub type Observe<'a> = &'a (dyn Fn(RawFd, Event) + Sync);
 
+/// Who is asked, before each connection, whether another may be opened.
+pub type GoOn<'a> = &'a (dyn Fn() -> bool + Sync);
+
 /// How mail is brought to other hosts.
 #[derive(Clone)]
 pub struct Relay {
@@ -69,19 +72,22 @@ impl Relay {
     ///
     /// Its hosts are tried in order, and each address of a host, until every recipient is delivered or has failed.
     /// A host that has said nothing to the final dot is the last one tried: it may have the message (C-F4). When the
-    /// future is dropped the connection closes; up to the final dot no peer has the message then.
+    /// future is dropped the connection closes; up to the final dot no peer has the message then. From the final dot on,
+    /// which [`Event::Entry`] tells of with [`Entry::SaidOctets`], it is better ended by `go_on`: what is known is
+    /// reported then.
     pub async fn deliver(
         &self,
         envelope: &Envelope,
         source: &mut impl Source,
         observe: Observe<'_>,
+        go_on: GoOn<'_>,
     ) -> Vec<(Address, Report)> {
         let Some(domain) = envelope.forward_paths.first().map(Address::domain) else {
             return Vec::new();
         };
         debug_assert!(envelope.forward_paths.iter().all(|path| path.is_at(domain)), "recipients of several domains");
         match self.resolver.route_within(domain, self.capped(LOOK_UP)).await {
-            Ok(hosts) => self.try_hosts(&hosts, envelope, source, observe).await,
+            Ok(hosts) => self.try_hosts(&hosts, envelope, source, observe, go_on).await,
             Err(error) => {
                 let report = Report { outcome: error.outcome(), host: None };
                 envelope.forward_paths.iter().map(|path| (path.clone(), report.clone())).collect()
@@ -95,13 +101,14 @@ impl Relay {
         envelope: &Envelope,
         source: &mut impl Source,
         observe: Observe<'_>,
+        go_on: GoOn<'_>,
     ) -> Vec<(Address, Report)> {
         let mut ledger = Ledger::new(envelope);
         let mut sessions = 0;
         for host in hosts {
             let mut patience = self.capped(CONNECT_TIMEOUT);
             for (&address, left) in host.addresses.iter().zip((1..=host.addresses.len() as u32).rev()) {
-                if ledger.is_over() || sessions == SESSIONS_MAX {
+                if ledger.is_over() || sessions == SESSIONS_MAX || !go_on() {
                     return ledger.into_reports();
                 }
                 // Each address has its share, so that one that swallows packets leaves time for the next.

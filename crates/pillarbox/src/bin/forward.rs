@@ -20,8 +20,9 @@ fn main() -> ExitCode {
             host.tell_repairs(&store);
         }
         let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
-        let left = host.run(async move { forwarder.run(|line| say(format_args!("{line}"))).await });
-        match left.transpose()? {
+        let stop = host.stop();
+        let left = host.run(async move { forwarder.run(&stop, |line| say(format_args!("{line}"))).await });
+        match left.transpose()?.flatten() {
             Some(0) => Ok(()),
             Some(left) => Err(Failure::new(exit::TEMPORARY, format_args!("{left} in the queue"))),
             None => Err(Failure::new(exit::TEMPORARY, "stopped; what was not delivered is in the queue")),

@@ -6,7 +6,11 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use crate::dns::Dns;
@@ -88,6 +92,10 @@ fn lines(output: &Output) -> String {
     let mut lines: Vec<_> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
     lines.sort_unstable();
     lines.join("\n")
+}
+
+fn signal(run: &Child, signal: Signal) {
+    kill(Pid::from_raw(run.id().unwrap().try_into().unwrap()), signal).unwrap();
 }
 
 /// Waits until something is so.
@@ -329,11 +337,61 @@ async fn a_run_can_be_stopped() {
     let before = net.queue();
     let run = net.spawn();
     until("a connection", || net.peers.heard("127.0.0.2").connections > 0).await;
-    let pid = nix::unistd::Pid::from_raw(run.id().unwrap().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    signal(&run, Signal::SIGTERM);
     let output = tokio::time::timeout(Duration::from_secs(30), run.wait_with_output()).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(75));
     assert_eq!(net.queue(), before);
+}
+
+/// A host that has the whole message when the stop signal comes may still say so: that is recorded, or the message would be
+/// sent again. Everything else ends at once.
+///
+/// holds C-C9 and C-F4
+#[tokio::test]
+async fn a_reply_that_is_owed_at_the_stop_signal_is_recorded() {
+    let net = Net::start(&[], &[]).await;
+    net.send(&["done@[127.0.0.4]"], "x");
+    net.send(&["open@[127.0.0.5]"], "x");
+    let done = TcpListener::bind(("127.0.0.4", net.peers.port)).await.unwrap();
+    let open = TcpListener::bind(("127.0.0.5", net.peers.port)).await.unwrap();
+    let run = net.spawn();
+    let mut done = BufStream::new(done.accept().await.unwrap().0);
+    let mut open = BufStream::new(open.accept().await.unwrap().0);
+    for (reply, next) in [("220 x", "EHLO"), ("250 x", "MAIL"), ("250 x", "RCPT"), ("250 x", "DATA"), ("354 x", ".")] {
+        done.write_all(format!("{reply}\r\n").as_bytes()).await.unwrap();
+        done.flush().await.unwrap();
+        let mut line = String::new();
+        while !line.starts_with(next) {
+            line.clear();
+            assert!(done.read_line(&mut line).await.unwrap() > 0);
+        }
+    }
+    signal(&run, Signal::SIGTERM);
+    // When this one is closed, the signal is known to have arrived.
+    let mut said = String::new();
+    assert_eq!(open.read_to_string(&mut said).await.unwrap(), 0, "{said}");
+    done.write_all(b"250 taken\r\n221 bye\r\n").await.unwrap();
+    done.flush().await.unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(30), run.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(75));
+    assert_eq!(lines(&output), "done@[127.0.0.4]: delivered: 250 taken ([127.0.0.4])");
+    assert!(net.queue().contains("<open@") && !net.queue().contains("<done@"), "{}", net.queue());
+}
+
+/// The same message sent twice within a second: both go out in one run, to both domains.
+///
+/// holds C-F4 and C-F5
+#[tokio::test]
+async fn equal_messages_are_all_sent() {
+    let net = Net::start(&[], &[]).await;
+    let entry = "From <me@localhost> Mon Aug 22 23:00:00 2016\n\
+        X-Envelope-To: <a@example.org>\nX-Envelope-To: <b@other.example>\n\nx\r\n\n";
+    fs::write(net.dir.path().join("mqueue"), entry.repeat(2)).unwrap();
+    let (code, told) = net.forward(&[]).await;
+    assert_eq!((code, told.lines().count()), (0, 4), "{told}");
+    for address in ["127.0.0.2", "127.0.0.3"] {
+        assert_eq!(net.peers.heard(address).texts.len(), 2);
+    }
 }
 
 /// holds C-F6

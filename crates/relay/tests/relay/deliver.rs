@@ -195,6 +195,16 @@ async fn a_delivery_that_is_dropped_closes_its_connection() {
     assert_eq!(net.peers.heard("127.0.0.2").texts.len(), 0);
 }
 
+/// Who is told to stop opens no further connection, and reports what is known. holds C-F4
+#[tokio::test]
+async fn what_is_known_is_reported_when_no_further_host_is_to_be_tried() {
+    let mut net = Net::with_hosts(&[&[("RCPT TO:<later@", "450 not now")], &[]]).await;
+    net.connections_max = 1;
+    let reports = net.deliver(&["yes@example.org", "later@example.org"], TEXT).await;
+    assert_eq!(reports, ["delivered: 250 taken (mx0.example.org)", "deferred: 450 not now (mx0.example.org)"]);
+    assert_eq!(net.connections(), [1, 0]);
+}
+
 /// Somebody has spoken for the domain: the next host is not asked. holds C-F3
 #[tokio::test]
 async fn a_permanent_refusal_is_final() {

@@ -27,6 +27,8 @@ struct Net {
     peers: Peers,
     relay: Relay,
     events: Mutex<Vec<String>>,
+    /// After so many connections no further one is opened.
+    connections_max: usize,
 }
 
 impl Net {
@@ -35,7 +37,7 @@ impl Net {
         let peers = Peers::start(peers).await;
         let resolver = Resolver::at(dns.at).unwrap();
         let relay = Relay { resolver, port: peers.port, timeout: None, hello: Some("here.example.com".to_owned()) };
-        Self { dns, peers, relay, events: Mutex::default() }
+        Self { dns, peers, relay, events: Mutex::default(), connections_max: usize::MAX }
     }
 
     /// A domain `example.org` with a host on each of 127.0.0.2, 127.0.0.3 and so on, in this order.
@@ -61,13 +63,17 @@ impl Net {
             forward_paths: to.iter().map(|to| address(to)).collect(),
         };
         let observe = |_fd, event: Event| self.events.lock().unwrap().push(show(&event));
-        let reports = self.relay.deliver(&envelope, &mut Octets::new(text), &observe).await;
+        let reports = self.relay.deliver(&envelope, &mut Octets::new(text), &observe, &|| self.goes_on()).await;
         assert_eq!(reports.iter().map(|(address, _)| address.clone()).collect::<Vec<_>>(), envelope.forward_paths);
         let show = |report: &pillarbox_relay::Report| match &report.host {
             Some(host) => format!("{} ({host})", report.outcome),
             None => report.outcome.to_string(),
         };
         reports.iter().map(|(_, report)| show(report)).collect()
+    }
+
+    fn goes_on(&self) -> bool {
+        self.events.lock().unwrap().iter().filter(|event| event.starts_with("open ")).count() < self.connections_max
     }
 
     /// How many connections each peer has had, in the order of the peers.
