@@ -9,7 +9,7 @@ UNAVAILABLE = 69
 
 # program: Debian package
 PROGRAMS = {"curl": "curl", "python3": "python3", "mutt": "mutt", "mutt_dotlock": "mutt", "procmail": "procmail",
-            "unshare": "util-linux", "nsenter": "util-linux", "mount": "mount"}
+            "aiosmtpd": "python3-aiosmtpd", "unshare": "util-linux", "nsenter": "util-linux", "mount": "mount"}
 # For the client kit, which reports a client that is missing as skipped.
 KIT_PROGRAMS = {"thunderbird": "thunderbird", "Xvfb": "xvfb", "swaks": "swaks", "msmtp": "msmtp",
                 "fetchmail": "fetchmail", "getmail": "getmail6", "mpop": "mpop", "s-nail": "s-nail", "perl": "perl",
@@ -26,7 +26,7 @@ def missing(programs, kit, checks):
     if packages:
         print(f"interop: Debian packages are missing; as root: apt-get install {' '.join(packages)}", file=sys.stderr)
         return UNAVAILABLE
-    for program in ("smtp", "pop3", "pillarbox"):
+    for program in ("smtp", "pop3", "forward", "pillarbox"):
         if not os.access(programs / program, os.X_OK):
             print(f"interop: no program {program} in {programs}: run make first, or give --bin DIR", file=sys.stderr)
             return UNBUILT

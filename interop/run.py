@@ -20,6 +20,7 @@ import traceback
 import check_big
 import check_curl
 import check_foreign
+import check_forward
 import check_hostile
 import check_kills
 import check_kit
@@ -34,7 +35,7 @@ import needed
 from bench import Bench, Failed
 
 MODULES = [check_self, check_curl, check_python, check_mutt, check_procmail, check_locks, check_foreign,
-           check_together, check_kills, check_big, check_pressure, check_hostile]
+           check_together, check_kills, check_forward, check_big, check_pressure, check_hostile]
 
 
 def main():

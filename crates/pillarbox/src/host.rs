@@ -8,7 +8,7 @@ use pillarbox_server::{Server, Service, Transcript, bind, connections_max, raise
 use pillarbox_store::MboxStore;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, exit};
