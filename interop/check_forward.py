@@ -5,6 +5,7 @@ import itertools
 import json
 import pathlib
 import select
+import socket
 import subprocess
 import threading
 import time
@@ -38,6 +39,14 @@ class Remote:
         line = self._process.stdout.readline() if ready else b""
         expect(line.startswith(b"listening on port "), f"aiosmtpd did not start: {line!r}")
         self.port = int(line.split()[-1])
+
+    def catch_up(self):
+        """Waits until it has dealt with what has reached it: it takes one thing after another."""
+        for address in (ONE, TWO):
+            with socket.create_connection((address, self.port), READY_S) as connection:
+                connection.sendall(b"NOOP\r\nQUIT\r\n")
+                while connection.recv(4096):
+                    pass
 
     def kept(self):
         """[(what the remote says of it, text)] in the order in which they came."""
@@ -103,7 +112,7 @@ def delivers(bench):
 
 def killed(bench):
     """30 kills of forward while mail comes: nothing is lost, and twice comes only what a kill left unrecorded"""
-    smtp, remote = bench.smtp(), Remote(bench)
+    smtp, remote = bench.smtp("-v"), Remote(bench)
     sent, faults, stop = {}, [], threading.Event()
 
     def write():
@@ -122,7 +131,7 @@ def killed(bench):
     with NameServer(ZONE) as dns:
         writer = threading.Thread(target=write, daemon=True)
         writer.start()
-        ends = []       # when each run ended, and whether it was killed
+        ends = []       # when each run ended, when the remote was done with it, and whether it was killed
         for _ in range(KILLS):
             run = bench.start(_argv(bench, dns, remote), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
@@ -131,13 +140,15 @@ def killed(bench):
             was_killed = run.poll() is None
             run.kill()
             run.wait()
-            ends.append((time.monotonic(), was_killed))
+            killed_at = time.monotonic()
+            remote.catch_up()
+            ends.append((killed_at, time.monotonic(), was_killed))
         stop.set()
         writer.join(30)
         expect(not writer.is_alive() and not faults, f"a writer that could not write: {faults}")
         status, out, error = bench.run(_argv(bench, dns, remote), RUN_S)
         expect_equal((status, _left(bench)), (0, []), f"the last run, and what it left: {error!r}, {out[-500:]!r}")
-    kills = sum(was_killed for _, was_killed in ends)
+    kills = sum(was_killed for *_, was_killed in ends)
     expect(kills >= KILLS // 2, f"only {kills} runs lasted long enough to be killed")
     copies = collections.defaultdict(list)
     for note, text in remote.kept():
@@ -148,10 +159,10 @@ def killed(bench):
     expect(not lost, f"{len(lost)} messages are lost: {lost[:5]}")
     twice, gap = 0, 0.0
     for which, moments in copies.items():
-        runs = [next((at for at, (end, _) in enumerate(ends) if moment < end), KILLS) for moment in sorted(moments)]
+        runs = [next((at for at, (_, end, _) in enumerate(ends) if moment < end), KILLS) for moment in sorted(moments)]
         expect(len(set(runs)) == len(runs), f"{which} came {len(runs)} times in runs {runs}")
         for moment, run in zip(sorted(moments), runs[:-1]):
-            end, was_killed = ends[run]
+            end, _, was_killed = ends[run]
             expect(was_killed, f"{which} came in run {run}, which was not killed, and again in another")
             gap = max(gap, end - moment)
             twice += 1

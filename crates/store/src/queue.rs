@@ -46,7 +46,7 @@ const FIELD: &str = "X-Envelope-To: ";
 const STRUCK_OUT: u8 = b'#';
 
 /// A queue up to this size is rewritten whenever an item is settled, so that a person sees only what is left.
-const SHORT_MAX_OCTETS: u64 = 64 * 1024;
+const SHORT_MAX_OCTETS: u64 = 4 * 1024;
 
 /// Settling waits so many times longer for the locks than anything else does: what is not recorded is sent again.
 const SETTLE_PATIENCE: u32 = 30;
