@@ -19,8 +19,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use memchr::memchr;
 use nix::libc;
 use pillarbox_proto::address::parse_path;
 use pillarbox_proto::{Address, Envelope, ReversePath};
+use tokio::sync::oneshot;
 
 use crate::from_line::{self, FROM};
 use crate::locks::{Locked, Part, try_lock_part, unlock, with_mailboxes};
@@ -63,11 +66,12 @@ pub(crate) fn envelope_block(forward_paths: &[Address]) -> String {
     block
 }
 
-/// Where the items of each folder were when they were listed last, by the folder's device and inode. Only a hint, so
-/// that a claim need not read all of a long queue: whoever follows it proves that the item is there.
-static SEEN: LazyLock<Mutex<HashMap<(u64, u64), Seen>>> = LazyLock::new(Mutex::default);
+/// Where the items of each folder were when they were listed last. Only a hint, so that a claim need not read all of a
+/// long queue: whoever follows it proves that the item is there.
+static SEEN: PerFolder<HashMap<Identity, Entry>> = LazyLock::new(Mutex::default);
 
-type Seen = HashMap<Identity, Entry>;
+/// Something of this process for each folder, by the folder's device and inode.
+type PerFolder<T> = LazyLock<Mutex<HashMap<(u64, u64), T>>>;
 
 /// An item of the queue that this process is sending.
 #[derive(Debug)]
@@ -167,7 +171,10 @@ impl MboxStore {
         }
         let names = [QUEUE.to_owned()];
         with_mailboxes(&self.place, &names, self.lock_timeout, move |locked| {
-            locked.first_mut().map(|queue| job(&place, queue)).transpose()
+            let Some(queue) = locked.first_mut() else { return Ok(None) };
+            // What is owed waits for nobody who merely looks.
+            settle(&place, queue);
+            job(&place, queue).map(Some)
         })
         .await
     }
@@ -195,15 +202,30 @@ impl Claim for MboxClaim {
         let Some(held) = self.held.take() else {
             return Err(StoreError::Changed { path: self.place.mailbox(QUEUE) });
         };
-        let (place, before, after) = (Arc::clone(&self.place), self.envelope.clone(), left.clone());
-        let text = Arc::clone(&self.text);
-        // The lock goes with the job: whoever claims the item next must find it settled.
+        let (before, after, text) = (self.envelope.clone(), left.clone(), Arc::clone(&self.text));
+        let (told, mut settled) = oneshot::channel();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        owed(&self.place, |owed| owed.push(Owed { number, held, before, after, text, told }));
         let names = [QUEUE.to_owned()];
         let patience = self.lock_timeout.saturating_mul(SETTLE_PATIENCE);
-        let settled = with_mailboxes(&self.place, &names, patience, move |locked| {
-            locked.first_mut().map(|queue| settle(&place, queue, &held, &before, &after, &text)).transpose()
+        let place = Arc::clone(&self.place);
+        let locked = with_mailboxes(&self.place, &names, patience, move |locked| {
+            locked.iter_mut().for_each(|queue| settle(&place, queue));
+            Ok(())
         });
-        self.held = settled.await?.flatten();
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut settled => outcome,
+            locked = locked => {
+                let is_waiting = |owed: &mut Vec<Owed>| owed.extract_if(.., |owed| owed.number == number).count() > 0;
+                match locked {
+                    Err(error) if owed(&self.place, is_waiting) => return Err(error),
+                    // Whoever had the lock has done it, or is doing it.
+                    _ => settled.await,
+                }
+            }
+        };
+        self.held = outcome.unwrap_or_else(|_| Err(StoreError::Changed { path: self.place.mailbox(QUEUE) }))?;
         if self.held.is_none() {
             // What is left of a lost claim is for the next to claim it.
             left.forward_paths.clear();
@@ -213,43 +235,85 @@ impl Claim for MboxClaim {
     }
 }
 
-/// Strikes out who of `before` is not in `after`, in the item that is `held`; a short queue is then rewritten. Gives what
-/// is held then.
-///
-/// # Errors
-/// [`StoreError::Changed`] when the item is not there. On any error nothing may be taken for recorded.
-fn settle(
-    place: &Place,
-    queue: &mut Locked,
-    held: &Held,
-    before: &Envelope,
-    after: &Envelope,
-    text: &Text,
-) -> Result<Option<Held>, StoreError> {
-    let Held { id, entry, .. } = *held;
-    let found = match find(queue, [entry], before, text)? {
+/// Something to be recorded. It waits for the lock of the queue with all others of its process, and whoever gets the lock
+/// first records them all: the time in which a kill leaves something unrecorded is that of one wait, not of many.
+#[derive(Debug)]
+struct Owed {
+    number: u64,
+    /// Goes with what is owed, not with who waits for it: whoever claims the item next must find it settled.
+    held: Held,
+    before: Envelope,
+    after: Envelope,
+    text: Arc<Text>,
+    told: oneshot::Sender<Result<Option<Held>, StoreError>>,
+}
+
+/// What is owed to the queue of each folder.
+static OWED: PerFolder<Vec<Owed>> = LazyLock::new(Mutex::default);
+
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+fn owed<T>(place: &Place, look: impl FnOnce(&mut Vec<Owed>) -> T) -> T {
+    look(OWED.lock().unwrap_or_else(PoisonError::into_inner).entry(place.id).or_default())
+}
+
+/// Records what is owed to this queue: strikes out who of `before` is not in `after`. A short queue is then rewritten. Each
+/// is told what it holds then, or [`StoreError::Changed`] when its item is not there. On any error nothing may be taken
+/// for recorded.
+fn settle(place: &Place, queue: &mut Locked) {
+    let mut struck_out = Vec::new();
+    for owed in owed(place, std::mem::take) {
+        match find_held(queue, &owed).and_then(|(entry, head)| {
+            strike_out(place, queue, &head, &owed.after)?;
+            Ok(entry)
+        }) {
+            Ok(entry) => struck_out.push((owed, entry)),
+            Err(error) => drop(owed.told.send(Err(error))),
+        }
+    }
+    if struck_out.is_empty() {
+        return;
+    }
+    if let Err(error) = place.files.sync_all(&queue.file, &queue.path) {
+        let what = error.to_string();
+        for (owed, _) in struck_out {
+            let source = io::Error::other(what.clone());
+            drop(owed.told.send(Err(StoreError::io(&queue.path, source))));
+        }
+        return;
+    }
+    // It is recorded. What goes wrong from here on costs no more than the claims.
+    let is_short = queue.file.metadata().is_ok_and(|metadata| metadata.len() <= SHORT_MAX_OCTETS);
+    let swept = if is_short { heads(queue).and_then(|listed| sweep(place, queue, &listed)) } else { Ok(false) };
+    for (owed, entry) in struck_out {
+        let found = match swept {
+            _ if owed.after.forward_paths.is_empty() => None,
+            Ok(true) => list(queue).and_then(|entries| find(queue, entries, &owed.after, &owed.text)).ok().flatten(),
+            Ok(false) => Head::read(queue, entry).ok().flatten().map(|head| (entry, head)),
+            Err(_) => None,
+        };
+        let held = found.and_then(|(entry, head)| hold(place, queue, entry, &head).ok().flatten());
+        // The old lock goes after the new one has come.
+        let _ = owed.told.send(Ok(held));
+    }
+}
+
+/// Where the item that is held is now.
+fn find_held(queue: &Locked, owed: &Owed) -> Result<(Entry, Head), StoreError> {
+    let Held { id, entry, .. } = owed.held;
+    let found = match find(queue, [entry], &owed.before, &owed.text)? {
         Some(found) => Some(found),
         None => {
             let is_same = |other: &Entry| other.identity == entry.identity || other.identity == id;
-            find(queue, list(queue)?.into_iter().filter(is_same), before, text)?
+            find(queue, list(queue)?.into_iter().filter(is_same), &owed.before, &owed.text)?
         }
     };
-    let Some((entry, head)) = found else { return Err(StoreError::Changed { path: queue.path.clone() }) };
-    strike_out(place, queue, &head, after)?;
-    let metadata = queue.file.metadata().map_err(|source| StoreError::io(&queue.path, source))?;
-    let mut found = Head::read(queue, entry)?.map(|head| (entry, head));
-    if metadata.len() <= SHORT_MAX_OCTETS {
-        // It is recorded. What goes wrong from here on costs no more than the claim.
-        let swept = heads(queue).and_then(|listed| sweep(place, queue, &listed));
-        match swept {
-            Ok(true) if !after.forward_paths.is_empty() => found = find(queue, list(queue)?, after, text)?,
-            Ok(_) => {}
-            Err(_) => return Ok(None),
-        }
-    }
-    let Some((entry, head)) = found.filter(|(_, head)| !head.is_over()) else { return Ok(None) };
-    // The item has another envelope now, and so another identity.
-    let id = item_id(queue, entry, Some(&head))?;
+    found.ok_or_else(|| StoreError::Changed { path: queue.path.clone() })
+}
+
+/// Takes the claim on an item that has another envelope now, and so another identity.
+fn hold(place: &Place, queue: &Locked, entry: Entry, head: &Head) -> Result<Option<Held>, StoreError> {
+    let id = item_id(queue, entry, Some(head))?;
     let Some(lock) = ClaimLock::try_new(place, id)? else { return Ok(None) };
     let mut identifier = Identifier::new();
     read_range(queue, entry.start..entry.end, &mut identifier)?;
@@ -316,7 +380,7 @@ fn is_text(queue: &Locked, entry: Entry, head: &Head, text: &Text) -> Result<boo
     Ok(false)
 }
 
-/// Strikes out whoever in this head is not in `after`. When this is `Ok`, that is durable.
+/// Strikes out whoever in this head is not in `after`. Not flushed.
 fn strike_out(place: &Place, queue: &Locked, head: &Head, after: &Envelope) -> Result<(), StoreError> {
     let done = head.lines.iter().zip(&head.envelope.forward_paths);
     let done: Vec<u64> = done.filter(|(_, path)| !after.forward_paths.contains(path)).map(|(&at, _)| at).collect();
@@ -330,8 +394,7 @@ fn strike_out(place: &Place, queue: &Locked, head: &Head, after: &Envelope) -> R
             None => return Err(StoreError::Changed { path: queue.path.clone() }),
         }
     }
-    place.files.write_all_at(&queue.file, &queue.path, &octets, first)?;
-    place.files.sync_all(&queue.file, &queue.path)
+    place.files.write_all_at(&queue.file, &queue.path, &octets, first)
 }
 
 /// Gives a part of the queue to `identifier`.
