@@ -22,7 +22,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -209,14 +210,23 @@ impl Claim for MboxClaim {
         let names = [QUEUE.to_owned()];
         let patience = self.lock_timeout.saturating_mul(SETTLE_PATIENCE);
         let place = Arc::clone(&self.place);
-        let locked = with_mailboxes(&self.place, &names, patience, move |locked| {
+        let is_ours = Arc::new(AtomicBool::new(false));
+        let begun = Arc::clone(&is_ours);
+        let mut locked = pin!(with_mailboxes(&self.place, &names, patience, move |locked| {
+            begun.store(true, Ordering::Relaxed);
             locked.iter_mut().for_each(|queue| settle(&place, queue));
             Ok(())
-        });
+        }));
         let outcome = tokio::select! {
             biased;
-            outcome = &mut settled => outcome,
-            locked = locked => {
+            outcome = &mut settled => {
+                if is_ours.load(Ordering::Relaxed) {
+                    // It has told us, and is about to give the lock back.
+                    let _ = locked.await;
+                }
+                outcome
+            }
+            locked = &mut locked => {
                 let is_waiting = |owed: &mut Vec<Owed>| owed.extract_if(.., |owed| owed.number == number).count() > 0;
                 match locked {
                     Err(error) if owed(&self.place, is_waiting) => return Err(error),
