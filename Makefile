@@ -15,9 +15,6 @@ PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE rustfmt.toml clippy.to
 	crates/probe/conversations/smtp/send.talk \
 	$(shell git grep -l '^tester' -- 'crates/probe/conversations/*.talk')
 
-# Tests of single modules in files of their own. In the package a line stands in the place of each.
-UNPACKED = $(shell git ls-files -- 'crates/*/src/*/tests.rs' crates/store/src/crash_tests.rs)
-
 all: programs
 
 programs:
@@ -55,9 +52,7 @@ install: programs
 # holds C-M1
 pack:
 	@rm -f pillarbox.zip
-	line=$$(printf '// Left out of the package.\n|') && git archive --format=zip -9 -o pillarbox.zip \
-		$(UNPACKED:%=--add-virtual-file=%:"$${line%|}") HEAD $(PACKED) \
-		$(UNPACKED:%=':!%') ':!crates/store/src/crash_tests/'
+	git archive --format=zip -9 -o pillarbox.zip HEAD $(PACKED)
 	@size=$$(wc -c <pillarbox.zip); echo "pillarbox.zip: $$size octets"; test $$size -lt 250000
 
 clean:

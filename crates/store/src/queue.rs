@@ -22,6 +22,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -34,7 +35,7 @@ use pillarbox_proto::{Address, Envelope, ReversePath};
 use tokio::sync::oneshot;
 
 use crate::from_line::{self, FROM};
-use crate::locks::{Locked, Part, try_lock_part, unlock, with_mailboxes};
+use crate::locks::{Locked, Part, is_locked, try_lock_part, unlock, with_mailboxes};
 use crate::maildrop::{Passage, Snapshot};
 use crate::place::{Place, QUEUE, read_at};
 use crate::redo::Source;
@@ -131,7 +132,8 @@ impl Queue for MboxStore {
             // here and can be claimed is not settled.
             let Some(lock) = ClaimLock::try_new(place, id)? else { return Ok(None) };
             let take = |entry: Entry| -> Result<_, StoreError> {
-                let head = Head::read(queue, entry)?.filter(|head| head.envelope == wanted && !head.is_over());
+                let head = Head::read(&queue.file, &queue.path, entry)?
+                    .filter(|head| head.envelope == wanted && !head.is_over());
                 Ok(match head {
                     Some(head) => text(place, queue, entry, &head)?.map(|text| (entry, head, text)),
                     None => None,
@@ -299,7 +301,7 @@ fn settle(place: &Place, queue: &mut Locked) {
         let found = match swept {
             _ if owed.after.forward_paths.is_empty() => None,
             Ok(true) => list(queue).and_then(|entries| find(queue, entries, &owed.after, &owed.text)).ok().flatten(),
-            Ok(false) => Head::read(queue, entry).ok().flatten().map(|head| (entry, head)),
+            Ok(false) => Head::read(&queue.file, &queue.path, entry).ok().flatten().map(|head| (entry, head)),
             Err(_) => None,
         };
         let held = found.and_then(|(entry, head)| hold(place, queue, entry, &head).ok().flatten());
@@ -343,7 +345,7 @@ fn item_id(queue: &Locked, entry: Entry, head: Option<&Head>) -> Result<Identity
 
 /// All entries and their heads.
 fn heads(queue: &Locked) -> Result<Vec<(Entry, Option<Head>)>, StoreError> {
-    list(queue)?.into_iter().map(|entry| Ok((entry, Head::read(queue, entry)?))).collect()
+    list(queue)?.into_iter().map(|entry| Ok((entry, Head::read(&queue.file, &queue.path, entry)?))).collect()
 }
 
 /// The first of these entries that is, octet for octet, this envelope and text. Their hash does not decide it: whoever
@@ -355,7 +357,9 @@ fn find(
     text: &Text,
 ) -> Result<Option<(Entry, Head)>, StoreError> {
     for entry in entries {
-        let Some(head) = Head::read(queue, entry)?.filter(|head| head.envelope == *envelope) else { continue };
+        let Some(head) = Head::read(&queue.file, &queue.path, entry)?.filter(|head| head.envelope == *envelope) else {
+            continue;
+        };
         match is_text(queue, entry, &head, text) {
             Ok(true) => return Ok(Some((entry, head))),
             Ok(false) | Err(StoreError::Changed { .. }) => {}
@@ -469,7 +473,7 @@ fn sweep(place: &Place, queue: &mut Locked, listed: &[(Entry, Option<Head>)]) ->
 
 /// What stands in front of an item's text.
 #[derive(Debug)]
-struct Head {
+pub(crate) struct Head {
     /// From whom, and who is not struck out.
     envelope: Envelope,
     /// Where the lines of `envelope.forward_paths` begin in the file.
@@ -485,14 +489,14 @@ struct Head {
 
 impl Head {
     /// Reads the head of an entry; `None` if it has none, or not the head of an item.
-    fn read(queue: &Locked, entry: Entry) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn read(file: &File, path: &Path, entry: Entry) -> Result<Option<Self>, StoreError> {
         let end = entry.end.min(entry.text.saturating_add(ENVELOPE_MAX_OCTETS));
         // Both differences are bounded: by the longest `From ` line and by the limit above.
         let length = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
         let mut from_line = vec![0; length(entry.start, entry.text)];
         let mut block = vec![0; length(entry.text, end)];
         for (octets, at) in [(&mut from_line, entry.start), (&mut block, entry.text)] {
-            let read = read_at(&queue.file, octets, at).map_err(|source| StoreError::io(&queue.path, source))?;
+            let read = read_at(file, octets, at).map_err(|source| StoreError::io(path, source))?;
             octets.truncate(read);
         }
         Ok(Self::parse(&from_line, &block, entry.text))
@@ -569,6 +573,16 @@ fn chunks(queue: &Locked, entry: Entry, head: &Head) -> impl FnMut() -> Result<O
     }
 }
 
+/// Whether somebody is sending the item; `claims` is the file at [`Place::claims`].
+pub(crate) fn is_claimed(claims: &File, path: &Path, id: Identity) -> Result<bool, StoreError> {
+    is_locked(claims, path, claimed_octet(id))
+}
+
+/// The octet that is locked while somebody has the item.
+fn claimed_octet(id: Identity) -> Part {
+    Part { at: libc::off_t::try_from(id.hash >> 1).unwrap_or(0), octets: 1 }
+}
+
 /// The lock that makes an item ours; goes when dropped, and when the process ends.
 #[derive(Debug)]
 struct ClaimLock {
@@ -582,7 +596,7 @@ impl ClaimLock {
         // Opened anew for each claim: locks of one open file do not keep each other out. Never removed: a lock on a
         // file without a name would keep nobody out.
         let file = place.files.open_or_create(&path)?;
-        let octet = Part { at: libc::off_t::try_from(id.hash >> 1).unwrap_or(0), octets: 1 };
+        let octet = claimed_octet(id);
         Ok(try_lock_part(&file, &path, octet)?.then_some(Self { file, octet }))
     }
 }

@@ -10,8 +10,10 @@ use crate::{Claim as _, Mailbox, Queue as _, Store as _, StoreError};
 
 const BEFORE: &str = "From <x@localhost> Mon Aug 22 23:00:00 2016\nX-Envelope-To: <z@x.org>\n\nbefore\r\n\n";
 
+const LOCAL: &str = "From <x@localhost> Mon Aug 22 23:00:00 2016\nbefore\r\n\n";
+
 fn case() -> Case {
-    let case = Case::new(&[("alice", "before\n")]);
+    let case = Case::new(&[("alice", LOCAL)]);
     fs::write(case.dir.path().join("mqueue"), BEFORE).unwrap();
     case
 }
@@ -28,15 +30,17 @@ fn accept(case: &Case) -> Result<(), StoreError> {
             reverse_path: pillarbox_proto::ReversePath(Some("x@localhost".parse().unwrap())),
             forward_paths: Vec::new(),
         };
-        let remote = ["a@x.org".parse().unwrap()];
+        // So many that half of the item ends in the middle of its envelope.
+        let remote = ["a@x.org", "b@x.org", "c@x.org"].map(|path| path.parse().unwrap());
         case.store.accept(&envelope, draft.finish().await?, &[Mailbox("alice".to_owned())], &remote).await
     })
 }
 
 /// Whether the message is in both; that it is in one of them only is an error.
 fn is_accepted(case: &Case, number: usize) -> bool {
-    let local = has_entry(&case.content("alice"), "before\n", "new\r\n");
-    let remote = has_entry(&queue(case), BEFORE, "X-Envelope-To: <a@x.org>\n\nnew\r\n");
+    let local = has_entry(&case.content("alice"), LOCAL, "new\r\n");
+    let to: String = ["a", "b", "c"].map(|name| format!("X-Envelope-To: <{name}@x.org>\n")).concat();
+    let remote = has_entry(&queue(case), BEFORE, &(to + "\nnew\r\n"));
     assert_eq!(local, remote, "operation {number}");
     local
 }
@@ -78,6 +82,8 @@ fn accepting_for_here_and_elsewhere_dies_anywhere() {
         files.inject(Fault::Die(number));
         let acknowledged = accept(&case).is_ok();
         let died = files.done() > number;
+        files.inject(Fault::None);
+        case.assert_waits();
         case.recover(Fault::None);
         let accepted = is_accepted(&case, number);
         assert!(accepted || !acknowledged, "operation {number}");
@@ -122,6 +128,7 @@ fn settling_with_any_operation_failing_or_dying_happens_or_not() {
             for number in 0.. {
                 let (case, settled, done) = settle_first(behind, make(number));
                 if matches!(make(number), Fault::Die(_)) {
+                    case.assert_waits();
                     case.recover(Fault::None);
                 }
                 // Removes what is struck out.
