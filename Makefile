@@ -11,14 +11,19 @@ PROGRAMS := echoserver smtp pop3 forward pillarbox echo-test smtp-test pop3-test
 PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE rustfmt.toml clippy.toml \
 	'crates/*/Cargo.toml' 'crates/*/clippy.toml' 'crates/*/src/*' crates/pillarbox/tests/it \
 	':(exclude)crates/*/src/**/tests.rs' ':(exclude)crates/store/src/crash_tests*' \
+	':(exclude)crates/store/src/check*' ':(exclude)crates/pillarbox/src/fsck*' ':(exclude)crates/pillarbox/tests/it/fsck.rs' \
 	crates/relay/tests/relay/dns.rs crates/relay/tests/relay/peer.rs \
 	crates/probe/conversations/smtp/send.talk \
 	$(shell git grep -l '^tester' -- 'crates/probe/conversations/*.talk')
 
+# In the packed sources there are neither those tests nor the tools of `pillarbox`.
+IS_PACKED := $(if $(wildcard crates/store/src/crash_tests.rs),,yes)
+FEATURES  := $(if $(IS_PACKED),--no-default-features)
+
 all: programs
 
 programs:
-	$(CARGO) build --release --bins
+	$(CARGO) build --release --bins $(FEATURES)
 	@for program in $(PROGRAMS); do ln -sf target/release/$$program $$program; done
 
 # Starts a mail server on localhost: SMTP on 2500, POP3 on 11000, mail in ./mailtest.
@@ -28,13 +33,13 @@ run: programs
 # Formatting, lints, documentation, and all tests, those on the real binaries included. Needs Rust, make and git only.
 # The packed sources come without the tests of single modules: there it runs those of the programs and the testers.
 test:
-ifneq ($(wildcard crates/store/src/crash_tests.rs),)
+ifeq ($(IS_PACKED),)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) test --workspace
 else
-	$(CARGO) test -p pillarbox -p pillarbox-probe
+	$(CARGO) test -p pillarbox -p pillarbox-probe $(FEATURES)
 endif
 
 # Other mail programs against the real binaries. Needs Debian packages and names those that are missing.

@@ -177,6 +177,7 @@ pub enum Command {
     /// Prints a line for each finding, and counts at the end. Exits 0 when all is sound, 65 when something is wrong,
     /// 66 when DIR is no folder, 74 when something cannot be read, 75 when nothing is wrong but something is being
     /// written to or waits for the next start.
+    #[cfg(feature = "tools")]
     Fsck(Fsck),
 }
 
@@ -229,6 +230,7 @@ pub enum User {
 }
 
 /// `pillarbox fsck`.
+#[cfg(feature = "tools")]
 #[derive(Args, Debug)]
 pub struct Fsck {
     /// Print a JSON object

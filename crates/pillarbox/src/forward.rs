@@ -273,7 +273,8 @@ mod tests {
         // Nobody is there: nothing is looked up.
         let options = Sending { resolver: Some(([127, 0, 0, 1], 9).into()), remote_port: 9, timeout: None };
         let forwarder = Forwarder::new(queue.clone(), &options, None).unwrap();
-        assert_eq!(forwarder.run(|line| panic!("{line}")).await.unwrap(), count);
+        let stop = CancellationToken::new();
+        assert_eq!(forwarder.run(&stop, |line| panic!("{line}")).await.unwrap(), Some(count));
         assert_eq!(queue.claimed.load(Ordering::Relaxed), count);
         assert_eq!(queue.most.load(Ordering::Relaxed), ITEMS_AT_ONCE);
         assert_eq!(ITEMS_AT_ONCE, 20);

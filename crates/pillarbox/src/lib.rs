@@ -9,6 +9,7 @@ pub mod echo;
 pub mod failure;
 pub mod folder;
 pub mod forward;
+#[cfg(feature = "tools")]
 pub mod fsck;
 pub mod host;
 pub mod pop3;

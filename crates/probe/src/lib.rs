@@ -41,7 +41,6 @@ pub mod fetch;
 pub mod folder;
 mod parse;
 pub mod player;
-pub mod requirements;
 pub mod talk;
 pub mod tester;
 pub mod text;

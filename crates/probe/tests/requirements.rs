@@ -4,7 +4,10 @@ use std::env;
 use std::fs;
 use std::path::Path;
 
-use pillarbox_probe::requirements::Table;
+#[path = "requirements/table.rs"]
+mod table;
+
+use table::Table;
 
 #[test]
 fn every_requirement_is_held_and_the_page_says_by_what() {

@@ -4,6 +4,8 @@
 //! traits may notice when it is kept elsewhere. They know nothing of SMTP or POP3 either: which reply an error
 //! becomes is decided where the protocols meet the storage.
 
+#![cfg_attr(not(feature = "check"), allow(dead_code, reason = "only the check looks at some of what others write"))]
+
 use std::future::Future;
 use std::io;
 use std::ops::Range;
@@ -14,6 +16,7 @@ use pillarbox_proto::address::LOCAL_PART_MAX_OCTETS;
 use pillarbox_proto::{Address, Envelope};
 
 mod append;
+#[cfg(feature = "check")]
 mod check;
 #[cfg(test)]
 mod crash_tests;
@@ -35,6 +38,7 @@ mod scan;
 mod text;
 mod update;
 
+#[cfg(feature = "check")]
 pub use check::{Finding, Progress, Report, Severity, Verdict, check};
 pub use error::StoreError;
 pub use maildrop::{MboxMaildrop, MboxReader};

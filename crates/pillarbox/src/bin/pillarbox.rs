@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use pillarbox::cli::{self, Command, Pillarbox};
-use pillarbox::{fsck, serve, user};
+#[cfg(feature = "tools")]
+use pillarbox::fsck;
+use pillarbox::{serve, user};
 
 fn main() -> ExitCode {
     cli::run("pillarbox", |options: Pillarbox| match options.command {
         Command::Serve(options) => serve::run(options),
         Command::User(command) => user::run(command),
+        #[cfg(feature = "tools")]
         Command::Fsck(options) => fsck::run(&options),
     })
 }

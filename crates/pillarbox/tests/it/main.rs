@@ -7,6 +7,7 @@ mod conversations;
 #[path = "../../../relay/tests/relay/dns.rs"]
 mod dns;
 mod forward;
+#[cfg(feature = "tools")]
 mod fsck;
 mod memory;
 mod options;

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::conversation::{Kind, conversations_in};
+use pillarbox_probe::conversation::{Kind, conversations_in};
 
 /// Folders of conversations, below the crate's `conversations`.
 const PROTOCOLS: [&str; 3] = ["echo", "smtp", "pop3"];
@@ -20,35 +20,35 @@ const DEPTH_MAX: usize = 8;
 
 /// One requirement and what shows it kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Requirement {
+pub(crate) struct Requirement {
     /// Its number, `C-E2`.
-    pub number: String,
+    pub(crate) number: String,
     /// What it is about.
-    pub summary: String,
+    pub(crate) summary: String,
     /// Whether it is known that nothing shows it yet.
-    pub awaited: bool,
+    pub(crate) awaited: bool,
     /// Names of conversations, for each side of it.
-    pub conversations: BTreeMap<Kind, Vec<String>>,
+    pub(crate) conversations: BTreeMap<Kind, Vec<String>>,
     /// Rust tests and scripts.
-    pub tests: Vec<String>,
+    pub(crate) tests: Vec<String>,
 }
 
 /// A group of requirements: its number and title, and its requirements in order.
-pub type Group = (String, Vec<Requirement>);
+pub(crate) type Group = (String, Vec<Requirement>);
 
 /// All requirements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
+pub(crate) struct Table {
     /// In the order of the file.
-    pub groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     /// What is wrong, for people.
-    pub complaints: Vec<String>,
+    pub(crate) complaints: Vec<String>,
 }
 
 impl Table {
     /// Reads `requirements.txt`.
     #[must_use]
-    pub fn parse(source: &str) -> Self {
+    pub(crate) fn parse(source: &str) -> Self {
         let mut table = Self::default();
         for line in source.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
             let (number, summary) = line.split_once(' ').unwrap_or((line, ""));
@@ -68,7 +68,7 @@ impl Table {
     }
 
     /// Adds the conversations below `folder`.
-    pub fn add_conversations(&mut self, folder: &Path) {
+    pub(crate) fn add_conversations(&mut self, folder: &Path) {
         for protocol in PROTOCOLS {
             let conversations = match conversations_in(&folder.join(protocol)) {
                 Ok(conversations) => conversations,
@@ -94,7 +94,7 @@ impl Table {
     ///
     /// # Errors
     /// When one of them cannot be read.
-    pub fn add_tests(&mut self, root: &Path) -> io::Result<()> {
+    pub(crate) fn add_tests(&mut self, root: &Path) -> io::Result<()> {
         let mut files = Vec::new();
         files_below(&root.join("crates"), "rs", DEPTH_MAX, &mut files)?;
         files_below(&root.join("interop"), "py", DEPTH_MAX, &mut files)?;
@@ -152,7 +152,7 @@ impl Table {
 
     /// The requirements that nothing shows kept, and that are not known to be awaited.
     #[must_use]
-    pub fn missing(&self) -> Vec<&str> {
+    pub(crate) fn missing(&self) -> Vec<&str> {
         let all = self.groups.iter().flat_map(|(_, requirements)| requirements);
         let bare = all.filter(|found| found.conversations.is_empty() && found.tests.is_empty() && !found.awaited);
         bare.map(|requirement| requirement.number.as_str()).collect()
@@ -160,7 +160,7 @@ impl Table {
 
     /// The table as Markdown.
     #[must_use]
-    pub fn to_markdown(&self) -> String {
+    pub(crate) fn to_markdown(&self) -> String {
         let mut page = "# Requirements, and what shows that they are kept\n\n\
              Made by `UPDATE_DOCS=1 cargo test -p pillarbox-probe --test requirements`; do not edit. Conversations are\n\
              files below `crates/probe/conversations`; they are played against the protocol sessions in memory and\n\
