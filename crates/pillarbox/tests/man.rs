@@ -90,7 +90,21 @@ const PAGES: &[Page] = &[
         exit: &[OK, USAGE, ("other", "As the page of the subcommand says.")],
         files: &[],
         signals: &[],
-        see_also: "pillarbox-serve(1), pillarbox-user(1), smtp(1), pop3(1), forward(1)",
+        see_also: "pillarbox-serve(1), pillarbox-fsck(1), pillarbox-user(1), smtp(1), pop3(1), forward(1)",
+    },
+    Page {
+        name: "pillarbox-fsck",
+        exit: &[
+            ("0", "All is sound."),
+            USAGE,
+            ("65", "Something is damaged."),
+            NO_INPUT,
+            ("74", "Something cannot be read; nothing is damaged in what could be."),
+            ("75", "Nothing is damaged, but something is being written to, or waits for the next start."),
+        ],
+        files: &[MAILBOX, QUEUE, WORKING],
+        signals: &[],
+        see_also: "pillarbox-serve(1), smtp(1), pop3(1), forward(1)",
     },
     Page {
         name: "pillarbox-serve",
