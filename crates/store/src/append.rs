@@ -1,71 +1,277 @@
-//! Delivery: appends one message to several mailboxes, all or nothing (C-S8, C-S9).
+//! Delivery: appends messages to mailboxes, each to all of its own or to none (C-S8, C-S9).
 //!
-//! The states on disk, and what a crash makes of each, are in `docs/durability.md` under "Delivery".
+//! What is on disk at which moment, and what a crash makes of it, is in `docs/durability.md` under "Delivery".
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3;
-
-use crate::intent::{Intent, Target};
+use crate::journal::record::{BLOCK_OCTETS, Context, Cut, Delivery, Large, Placement, Record, Shape, block_hash};
+use crate::journal::segment::Segment;
 use crate::locks::Locked;
-use crate::place::{Place, read_at};
+use crate::place::{Place, QUEUE, read_at};
 use crate::quote::Quoter;
+use crate::redo::Rest;
 use crate::scan::missing_end;
 use crate::{StoreError, Text};
 
-/// How much is written at once.
+/// How much of a long message is written at once.
 const WRITE_OCTETS: usize = 256 * 1024;
 
-/// Appends an entry (head, quoted text, separator) to each mailbox and makes it durable. `head` gives, by the name of
-/// the mailbox, what begins the entry: the `From ` line, and for the queue the envelope.
+/// A message for several mailboxes.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The mailboxes, and the queue; sorted and different.
+    pub(crate) names: Vec<String>,
+    /// What begins its entry in a mailbox: the `From ` line.
+    pub(crate) from_line: String,
+    /// What begins its entry in the queue: the same and the envelope.
+    pub(crate) queued: Option<String>,
+    pub(crate) text: Text,
+}
+
+impl Message {
+    fn heads(&self) -> impl Iterator<Item = &str> {
+        [self.from_line.as_str()].into_iter().chain(self.queued.as_deref())
+    }
+
+    /// Which of the heads its entry has in this mailbox.
+    fn head_in(name: &str) -> u8 {
+        u8::from(name == QUEUE)
+    }
+}
+
+/// Delivers several messages with one flush of the journal. `mailboxes` are sorted by name; all that the messages name
+/// are among them.
 ///
 /// # Errors
-/// On any error every mailbox is as it was, or if that fails too, an intent and the dotlocks stay, and the next one to
-/// lock one of them cuts it back.
-pub(crate) fn deliver<'a>(
-    place: &Place,
-    mailboxes: &mut [Locked],
-    head: impl Fn(&str) -> &'a str,
-    text: &Text,
-) -> Result<(), StoreError> {
-    // There are two kinds of heads at the most: that of mailboxes, and that of the queue.
-    let mut measured: Vec<(&str, u64, u64)> = Vec::new();
-    let mut ends = Vec::with_capacity(mailboxes.len());
-    let mut targets = Vec::with_capacity(mailboxes.len());
-    for mailbox in &*mailboxes {
-        let (inode, old) = inode_and_size(mailbox)?;
-        let end = missing_end(last_octet(mailbox, old)?);
-        let head = head(&mailbox.name);
-        let (octets, hash) = match measured.iter().find(|(of, ..)| *of == head) {
-            Some((_, octets, hash)) => (*octets, *hash),
-            None => {
-                let (octets, hash) = measure(head, text)?;
-                measured.push((head, octets, hash));
-                (octets, hash)
+/// Nothing is delivered, unless the disk fails again when it is undone: then the next one to lock a mailbox decides.
+pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Message]) -> Result<(), StoreError> {
+    let in_use = place.journal.begin(place)?;
+    let segment = &in_use.0;
+    let first = place.journal.ids(messages.len());
+    let last = first + (messages.len() as u64).saturating_sub(1);
+    let mut growths = mailboxes.iter().map(Growth::new).collect::<Result<Vec<_>, _>>()?;
+    let mut records = Vec::with_capacity(messages.len());
+    for (id, message) in (first..).zip(messages) {
+        let heads = message.heads().map(|head| head.as_bytes().to_vec()).collect();
+        let mut delivery =
+            Delivery { id, placements: Vec::with_capacity(message.names.len()), heads, body: Vec::new() };
+        stored(&message.text, &mut delivery.body, usize::MAX, |_| Ok(()))?;
+        for (mailbox, growth) in mailboxes.iter().zip(&mut growths) {
+            if message.names.binary_search(&mailbox.name).is_ok() {
+                let placement = growth.placement(&mailbox.name);
+                growth.grown.extend_from_slice(&delivery.entry(&placement));
+                delivery.placements.push(placement);
             }
-        };
-        let new = old + end.len() as u64 + octets;
-        targets.push(Target { name: mailbox.name.clone(), inode, old, new, octets, hash });
-        ends.push(end);
+        }
+        records.push(Record::Delivery(delivery));
     }
-    let intent = Intent::create(place, &targets)?;
-    // As long as there is an intent, somebody may undo it. So what it says is not true before it is gone.
-    let written = write_all(place, mailboxes, &targets, &ends, &head, text).and_then(|()| intent.remove(place));
-    let mut undone = Ok(());
-    if written.is_err() {
-        for (mailbox, target) in mailboxes.iter().zip(&targets) {
-            // All of them, even if one fails.
-            undone = undone.and(cut_back(place, mailbox, target.old));
+    commit(place, segment, mailboxes, &growths, &records)?;
+    drop(records);
+    let applied = mailboxes.iter().zip(&growths).filter(|(_, growth)| !growth.grown.is_empty()).try_for_each(
+        |(mailbox, growth)| place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old),
+    );
+    if let Err(error) = applied {
+        undo(place, segment, mailboxes, &growths, first, last);
+        return Err(error);
+    }
+    // Not durable: it counts for who finds the journal of a process that was killed. Without it, that one looks itself.
+    let _ = segment.append(place, &[Record::Applied { first, last }]);
+    for (mailbox, growth) in mailboxes.iter().zip(&growths) {
+        segment.grown(mailbox, growth.inode, growth.end());
+    }
+    Ok(())
+}
+
+/// Delivers a message that was accepted by another process, and has lost its place in this mailbox. Its id stays. Where
+/// it begins then.
+///
+/// # Errors
+/// It may be there all the same; the journal knows.
+pub(crate) fn append_again(place: &Place, mailbox: &Locked, id: u64, message: &[u8]) -> Result<u64, StoreError> {
+    let in_use = place.journal.begin(place)?;
+    let segment = &in_use.0;
+    let mut growth = Growth::new(mailbox)?;
+    let placement = Placement { head: 0, ..growth.placement(&mailbox.name) };
+    let delivery = Delivery { id, placements: vec![placement.clone()], heads: Vec::new(), body: message.to_vec() };
+    growth.grown = delivery.entry(&placement);
+    let mailboxes = std::slice::from_ref(mailbox);
+    commit(place, segment, mailboxes, std::slice::from_ref(&growth), &[Record::Delivery(delivery)])?;
+    place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old)?;
+    segment.grown(mailbox, growth.inode, growth.end());
+    Ok(placement.at + u64::from(placement.line_end))
+}
+
+/// Delivers a long message: it goes to the disk once, and only what is needed to undo it goes to the journal.
+///
+/// # Errors
+/// As [`deliver`].
+pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &Message) -> Result<(), StoreError> {
+    let in_use = place.journal.begin(place)?;
+    let segment = &in_use.0;
+    let id = place.journal.ids(1);
+    let growths = mailboxes.iter().map(Growth::new).collect::<Result<Vec<_>, _>>()?;
+    let placements =
+        mailboxes.iter().zip(&growths).map(|(mailbox, growth)| growth.placement(&mailbox.name)).collect::<Vec<_>>();
+    let shapes = message.heads().map(|head| shape(head, &message.text)).collect::<Result<_, _>>()?;
+    let record = Record::Large(Large { id, placements: placements.clone(), shapes });
+    commit(place, segment, mailboxes, &growths, &[record])?;
+    let heads: Vec<&str> = message.heads().collect();
+    let write = |(mailbox, placement): (&Locked, &Placement)| {
+        let mut at = placement.at;
+        let mut out = placement.line_end().to_vec();
+        out.extend_from_slice(heads.get(usize::from(placement.head)).map_or(&[][..], |head| head.as_bytes()));
+        stored(&message.text, &mut out, WRITE_OCTETS, |out| {
+            place.files.write_all_at(&mailbox.file, &mailbox.path, out, at)?;
+            at += out.len() as u64;
+            out.clear();
+            Ok(())
+        })
+    };
+    let done = mailboxes
+        .iter()
+        .zip(&placements)
+        .try_for_each(write)
+        .and_then(|()| mailboxes.iter().try_for_each(|mailbox| place.files.sync_data(&mailbox.file, &mailbox.path)))
+        .and_then(|()| segment.append(place, &[Record::Committed { id }]))
+        .and_then(|_| segment.sync(place));
+    if done.is_err() {
+        undo(place, segment, mailboxes, &growths, id, id);
+    }
+    done
+}
+
+/// Removes the end of a mailbox, from `gap` on. Nothing of the mailbox is to be settled. On `Ok` it is durable.
+///
+/// # Errors
+/// Nothing is removed, unless it was decided and could not be done: then the next one to lock the mailbox does it.
+pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), StoreError> {
+    let in_use = place.journal.begin(place)?;
+    let segment = &in_use.0;
+    let id = place.journal.ids(1);
+    let growth = Growth::new(mailbox)?;
+    let (inode, size) = (growth.inode, growth.old);
+    let placement = Growth::at(mailbox, gap)?.placement(&mailbox.name);
+    let rest = Rest::read(&mailbox.file, &mailbox.path, gap..size)?;
+    let record = Record::Cut(Cut { id, placement: Placement { line_end: 0, ..placement }, size, rest });
+    make_durable(place, segment, std::slice::from_ref(mailbox), &[growth], &[record])?;
+    // Flushed, so that what comes next is never mixed with what was here.
+    let done = place
+        .files
+        .set_len(&mailbox.file, &mailbox.path, gap)
+        .and_then(|()| place.files.sync_all(&mailbox.file, &mailbox.path));
+    if done.is_err() {
+        mailbox.leave_dotlock();
+        place.journal.abandon(segment);
+        return done;
+    }
+    let _ = segment.append(place, &[Record::Applied { first: id, last: id }]);
+    segment.grown(mailbox, inode, gap);
+    Ok(())
+}
+
+/// Makes deliveries durable, before anything of what they say is done.
+fn commit(
+    place: &Place,
+    segment: &Arc<Segment>,
+    mailboxes: &[Locked],
+    growths: &[Growth],
+    records: &[Record],
+) -> Result<(), StoreError> {
+    for (mailbox, growth) in mailboxes.iter().zip(growths) {
+        // A recovery relies on what stands in front of a message: it is durable, or in a journal as well.
+        if growth.old > 0 && segment.end_of(&mailbox.name, growth.inode) != Some(growth.old) {
+            place.files.sync_data(&mailbox.file, &mailbox.path)?;
         }
     }
+    make_durable(place, segment, mailboxes, growths, records)
+}
+
+/// Makes records durable, and the names of the files that they are about.
+fn make_durable(
+    place: &Place,
+    segment: &Arc<Segment>,
+    mailboxes: &[Locked],
+    growths: &[Growth],
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let names = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));
+    place.journal.make_names_durable(place, names)?;
+    segment.names(mailboxes.iter().map(|mailbox| mailbox.name.clone()));
+    let at = segment.append(place, records)?;
+    segment.sync(place).inspect_err(|_| {
+        // Never flushed again: it would seem to succeed. If this fails too, a recovery may find what was refused.
+        let _ = segment.cut(place, at);
+        place.journal.retire(segment);
+    })
+}
+
+/// Undoes deliveries that could not be finished, durably. If that cannot be done either, whoever locks the mailboxes
+/// next finishes what the journal says; other programs keep off until then.
+fn undo(place: &Place, segment: &Arc<Segment>, mailboxes: &mut [Locked], growths: &[Growth], first: u64, last: u64) {
+    let mut undone = Ok(());
+    for (mailbox, growth) in mailboxes.iter().zip(growths) {
+        // All of them, even if one fails.
+        undone = undone.and(cut_back(place, mailbox, growth.old));
+    }
+    let undone = undone
+        .and_then(|()| segment.append(place, &[Record::Revoked { first, last }]))
+        .and_then(|_| segment.sync(place));
     if undone.is_err() {
         mailboxes.iter_mut().for_each(Locked::leave_dotlock);
-    } else if written.is_err() {
-        // If this fails, the next one to lock a mailbox finds nothing to undo and removes it.
-        let _ = intent.remove(place);
+        place.journal.abandon(segment);
     }
-    written
+}
+
+/// How a mailbox grows.
+struct Growth {
+    inode: u64,
+    /// Octets before.
+    old: u64,
+    /// The last of them, as far as they are needed.
+    before: Vec<u8>,
+    /// What is to follow.
+    grown: Vec<u8>,
+}
+
+impl Growth {
+    fn new(mailbox: &Locked) -> Result<Self, StoreError> {
+        let (_, old) = inode_and_size(mailbox)?;
+        Self::at(mailbox, old)
+    }
+
+    /// If the mailbox ended at `old`.
+    fn at(mailbox: &Locked, old: u64) -> Result<Self, StoreError> {
+        let (inode, _) = inode_and_size(mailbox)?;
+        let octets = usize::try_from(old).map_or(Context::OCTETS_MAX, |old| old.min(Context::OCTETS_MAX));
+        let mut before = vec![0; octets];
+        let file: &File = &mailbox.file;
+        let read =
+            read_at(file, &mut before, old - octets as u64).map_err(|source| StoreError::io(&mailbox.path, source))?;
+        before.truncate(read);
+        Ok(Self { inode, old, before, grown: Vec::new() })
+    }
+
+    /// Octets afterwards.
+    fn end(&self) -> u64 {
+        self.old + self.grown.len() as u64
+    }
+
+    /// Where the next entry goes.
+    fn placement(&self, name: &str) -> Placement {
+        let before = if self.grown.is_empty() { &self.before } else { &self.grown };
+        let line_end = missing_end(before.last().copied().unwrap_or(b'\n'));
+        Placement {
+            name: name.to_owned(),
+            inode: self.inode,
+            at: self.end(),
+            // Two octets at the most.
+            line_end: u8::try_from(line_end.len()).unwrap_or(0),
+            head: Message::head_in(name),
+            context: Context::of(before),
+        }
+    }
 }
 
 /// Cuts a mailbox that has grown back to `octets`, and makes that durable.
@@ -83,54 +289,30 @@ pub(crate) fn inode_and_size(mailbox: &Locked) -> Result<(u64, u64), StoreError>
     Ok((metadata.ino(), metadata.len()))
 }
 
-/// Octets of an entry as it is stored, and their hash.
-fn measure(head: &str, text: &Text) -> Result<(u64, u64), StoreError> {
-    let mut octets = 0;
-    let mut hash = Xxh3::new();
+/// What an entry will be, block by block.
+fn shape(head: &str, text: &Text) -> Result<Shape, StoreError> {
+    let mut shape = Shape::default();
     let mut out = head.as_bytes().to_vec();
-    stored(text, &mut out, |out| {
-        octets += out.len() as u64;
-        hash.update(out);
-        out.clear();
+    let mut take = |out: &mut Vec<u8>, is_last: bool| {
+        let whole = if is_last { out.len() } else { out.len() - out.len() % BLOCK_OCTETS };
+        shape.octets += whole as u64;
+        shape.blocks.extend(out[..whole].chunks(BLOCK_OCTETS).map(block_hash));
+        out.drain(..whole);
+    };
+    stored(text, &mut out, WRITE_OCTETS, |out| {
+        take(out, false);
         Ok(())
     })?;
-    Ok((octets, hash.digest()))
+    take(&mut out, true);
+    Ok(shape)
 }
 
-fn write_all<'a>(
-    place: &Place,
-    mailboxes: &[Locked],
-    targets: &[Target],
-    ends: &[&[u8]],
-    head: impl Fn(&str) -> &'a str,
-    text: &Text,
-) -> Result<(), StoreError> {
-    for ((mailbox, target), end) in mailboxes.iter().zip(targets).zip(ends) {
-        let mut at = target.old;
-        let mut out = Vec::new();
-        out.extend_from_slice(end);
-        out.extend_from_slice(head(&mailbox.name).as_bytes());
-        stored(text, &mut out, |out| {
-            place.files.write_all_at(&mailbox.file, &mailbox.path, out, at)?;
-            at += out.len() as u64;
-            out.clear();
-            Ok(())
-        })?;
-    }
-    for (mailbox, target) in mailboxes.iter().zip(targets) {
-        place.files.sync_data(&mailbox.file, &mailbox.path)?;
-        if target.old == 0 {
-            // It may have been made a moment ago, by somebody who did not make its name durable.
-            place.files.sync_dir(&place.dir)?;
-        }
-    }
-    Ok(())
-}
-
-/// Gives the quoted text and the separator to `take`, behind what is in `out` already, in large pieces.
+/// Adds the quoted text and the separator to `out`; whenever that has at least `piece` octets, and at the end, `take`
+/// may take something away.
 fn stored(
     text: &Text,
     out: &mut Vec<u8>,
+    piece: usize,
     mut take: impl FnMut(&mut Vec<u8>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut quoter = Quoter::new();
@@ -138,7 +320,7 @@ fn stored(
     text.read_through(|block| {
         quoter.push(block, out);
         last = block.last().copied().unwrap_or(last);
-        if out.len() >= WRITE_OCTETS { take(out) } else { Ok(()) }
+        if out.len() >= piece { take(out) } else { Ok(()) }
     })?;
     quoter.finish(out);
     if last != b'\n' {
@@ -147,14 +329,4 @@ fn stored(
     }
     out.push(b'\n');
     take(out)
-}
-
-/// The last octet of a mailbox; of an empty one, what needs no line end.
-fn last_octet(mailbox: &Locked, size: u64) -> Result<u8, StoreError> {
-    let file: &File = &mailbox.file;
-    let mut last = *b"\n";
-    if let Some(before) = size.checked_sub(1) {
-        read_at(file, &mut last, before).map_err(|source| StoreError::io(&mailbox.path, source))?;
-    }
-    Ok(last[0])
 }

@@ -14,12 +14,14 @@ use pillarbox_proto::{Address, Envelope, ReversePath};
 use tempfile::TempDir;
 
 use crate::files::tests::Fault;
+use crate::journal::record::{HEADER_OCTETS, Header};
 use crate::place::Place;
 use crate::{
     Mailbox, Maildrop, MboxStore, Recovery, Report, Severity, Store, StoreError, Text, Verdict, check, recover,
 };
 
 mod delivery;
+mod power;
 mod queue;
 mod removal;
 
@@ -72,22 +74,46 @@ impl Case {
         })
     }
 
+    /// The process is dead: what is locked is free, and nothing is cleaned up.
+    fn die(&self) {
+        self.store.place.files.inject(Fault::None);
+        self.store.place.journal.die();
+    }
+
+    /// The system was started anew since the journals were written.
+    fn reboot(&self) {
+        for name in names_in(&self.store.place.segments) {
+            let path = self.store.place.segments.join(name);
+            let mut content = fs::read(&path).unwrap();
+            // One that was being made has half a header.
+            let Some(mut header) = Header::parse(&content) else { continue };
+            header.boot += "-before";
+            content[..HEADER_OCTETS].copy_from_slice(&header.encode());
+            fs::write(&path, content).unwrap();
+        }
+    }
+
     /// What a new process does at its start; `fault` goes wrong on the way.
     fn recover(&self, fault: Fault) -> (Recovery, usize) {
+        self.die();
         let place = Arc::new(Place::open(self.dir.path()).unwrap());
         place.files.inject(fault);
         recover::start(&place).unwrap();
-        (place.take_notes(), place.files.done())
+        let done = (place.take_notes(), place.files.done());
+        place.files.inject(Fault::None);
+        done
     }
 
     /// Nothing is left but mailboxes, and files of ours that mean nothing.
     fn assert_tidy(&self) {
-        let left: Vec<String> = [self.dir.path(), &self.dir.path().join(".pillarbox/append")]
+        // An end in good order.
+        self.store.place.journal.close(&self.store.place);
+        let left: Vec<String> = [self.dir.path(), &self.dir.path().join(".pillarbox/journal")]
             .into_iter()
             .chain([self.dir.path().join(".pillarbox").as_path()])
             .flat_map(names_in)
             .filter(|name| !name.ends_with(".mbox") && !name.ends_with(".maildrop"))
-            .filter(|name| ![".pillarbox", "append", "mqueue", "mqueue.claims"].contains(&name.as_str()))
+            .filter(|name| ![".pillarbox", "journal", "mqueue", "mqueue.claims"].contains(&name.as_str()))
             .filter(|name| !["lock-", "stale-", "new-"].iter().any(|kind| name.starts_with(kind)))
             .collect();
         assert_eq!(left, [""; 0]);
@@ -103,13 +129,13 @@ impl Case {
     /// What a death leaves waits for recovery, and is not taken for damage; if there is something to be finished or
     /// undone, that is said.
     fn assert_waits(&self) {
+        self.die();
         let report = self.check();
         let is_told = |severity| [Severity::Info, Severity::Warning, Severity::Pending].contains(&severity);
         assert!(report.findings.iter().all(|finding| is_told(finding.severity)), "{:?}", report.findings);
-        let side = self.dir.path().join(".pillarbox");
-        let is_intent = |name: &String| name.starts_with(|first: char| first.is_ascii_digit());
-        let is_unfinished = names_in(&side.join("append")).iter().any(is_intent)
-            || names_in(&side).iter().any(|name| name.ends_with(".update"));
+        let dead = self.store.place.journal.dead(&self.store.place).unwrap();
+        let is_unfinished = dead.iter().any(|found| !found.read().unwrap().unwrap().unsettled().is_empty())
+            || names_in(&self.store.place.side).iter().any(|name| name.ends_with(".update"));
         assert_eq!(report.count(Severity::Pending) > 0, is_unfinished, "{:?}", report.findings);
     }
 }

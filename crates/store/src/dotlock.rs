@@ -3,12 +3,12 @@
 //! It comes into being with its content, our process id: as a second name of a file that is written first. So a
 //! process that is killed leaves a dotlock that says whose it was, or none.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use crate::StoreError;
@@ -111,7 +111,8 @@ impl Found {
     /// names this process was left by an earlier one with the same id.
     pub(crate) fn is_stale(&self, is_ours: bool) -> bool {
         let is_left = |pid| if is_own(pid) { !is_ours } else { is_gone(pid) };
-        !self.metadata.is_dir() && (is_old(&self.metadata) || self.owner.is_some_and(is_left))
+        let is_abandoned = is_old(&self.metadata) || is_of_earlier_boot(&self.metadata);
+        !self.metadata.is_dir() && (is_abandoned || self.owner.is_some_and(is_left))
     }
 }
 
@@ -155,7 +156,40 @@ fn owner(file: &mut File) -> Option<i32> {
     content.trim().parse().ok()
 }
 
+/// Whether it was made before the system was started: whoever made it is gone. A power cut can leave a dotlock without
+/// its content, and a process may have got the id that it names.
+fn is_of_earlier_boot(metadata: &Metadata) -> bool {
+    metadata.modified().is_ok_and(|modified| BOOTED.is_some_and(|booted| modified < booted))
+}
+
+/// When the system was started; `None` where it does not say.
+static BOOTED: LazyLock<Option<SystemTime>> = LazyLock::new(|| {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+});
+
 fn is_old(metadata: &Metadata) -> bool {
     let age = metadata.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
     age.is_some_and(|age| age > DOTLOCK_STALE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// holds C-P8
+    #[test]
+    fn a_dotlock_of_an_earlier_boot_is_stale() {
+        let booted = BOOTED.expect("this system says when it was started");
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("alice.mbox.lock")).unwrap();
+        let judge = |modified| {
+            file.set_modified(modified).unwrap();
+            is_of_earlier_boot(&file.metadata().unwrap())
+        };
+        assert!(judge(booted - Duration::from_secs(1)));
+        assert!(!judge(booted));
+        assert!(!judge(SystemTime::now()));
+    }
 }

@@ -18,13 +18,14 @@ use pillarbox_proto::{Address, Envelope};
 mod append;
 #[cfg(feature = "check")]
 mod check;
+mod commit;
 #[cfg(test)]
 mod crash_tests;
 mod dotlock;
 mod error;
 mod files;
 mod from_line;
-mod intent;
+mod journal;
 mod locks;
 mod maildrop;
 mod mbox;

@@ -28,7 +28,7 @@ use crate::place::Place;
 use crate::{StoreError, recover};
 
 /// Nobody waits longer than this; longer times might not fit into an [`Instant`].
-const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Between two tries there are at least this many milliseconds, and at most as many as the second.
 const RETRY_MS: (u64, u64) = (10, 100);
@@ -346,8 +346,17 @@ fn flock(part: Part, kind: libc::c_int) -> libc::flock {
     libc::flock { l_type, l_whence, l_start: part.at, l_len: part.octets, l_pid: 0 }
 }
 
+/// Locks a mailbox without waiting: `None` if it cannot be had now.
+///
+/// # Errors
+/// As [`Locked::try_new`].
+pub(crate) fn lock_now(place: &Arc<Place>, name: &str) -> Result<Option<Locked>, StoreError> {
+    let Some(turn) = Turn::try_take(place, name) else { return Ok(None) };
+    Ok(Locked::try_new(place, turn)?.ok())
+}
+
 /// How long to wait before the next try; random, so that two programs that hinder each other do not do so again.
-fn jitter() -> Duration {
+pub(crate) fn jitter() -> Duration {
     let (min, max) = RETRY_MS;
     // Every `RandomState` has other keys.
     let random = RandomState::new().build_hasher().finish();

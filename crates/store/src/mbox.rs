@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use pillarbox_proto::address::LOCALHOST;
 use pillarbox_proto::{Address, Envelope};
 
-use crate::locks::with_mailboxes;
+use crate::append::Message;
+use crate::journal::Journal;
 use crate::place::{Place, QUEUE};
 use crate::{
-    Draft, Mailbox, MboxMaildrop, Recovery, Store, StoreError, Text, append, blocking, files, from_line,
+    Draft, Mailbox, MboxMaildrop, Recovery, Store, StoreError, Text, blocking, commit, files, from_line,
     is_mailbox_name, queue, recover,
 };
 
@@ -39,6 +40,10 @@ impl MboxStore {
         let place = Arc::new(Place::open(dir)?);
         recover::start(&place)?;
         let recovery = place.take_notes();
+        // Tests do checkpoints by hand.
+        if cfg!(not(test)) {
+            Journal::checkpoint_in_background(&place)?;
+        }
         Ok((Self { place, lock_timeout: LOCK_TIMEOUT }, recovery))
     }
 
@@ -68,7 +73,7 @@ impl MboxStore {
         match self.place.files.create_new(&path) {
             Ok(file) => {
                 self.place.files.sync_all(&file, &path)?;
-                self.place.files.sync_dir(&self.place.dir)?;
+                self.place.sync_dir()?;
                 Ok(true)
             }
             Err(error) if files::already_exists(&error) => {
@@ -130,15 +135,10 @@ impl Store for MboxStore {
         if names.is_empty() {
             return Ok(());
         }
-        let place = Arc::clone(&self.place);
-        let reverse_path = envelope.reverse_path.clone();
-        let to = queue::envelope_block(remote);
-        with_mailboxes(&self.place, &names, self.lock_timeout, move |locked| {
-            let from_line = from_line::format(&reverse_path, Timestamp::now());
-            let queued = from_line.clone() + &to;
-            append::deliver(&place, locked, |name| if name == QUEUE { &queued } else { &from_line }, &text)
-        })
-        .await
+        let from_line = from_line::format(&envelope.reverse_path, Timestamp::now());
+        let queued = (!remote.is_empty()).then(|| from_line.clone() + &queue::envelope_block(remote));
+        let message = Message { names, from_line, queued, text };
+        commit::deliver(&self.place, message, self.lock_timeout).await
     }
 
     async fn open(&self, mailbox: &Mailbox) -> Result<MboxMaildrop, StoreError> {

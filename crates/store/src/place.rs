@@ -14,7 +14,9 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::commit::Waiting;
 use crate::files::{Files, already_exists};
+use crate::journal::Journal;
 use crate::{Recovery, StoreError, is_mailbox_name};
 
 /// What a mailbox's file name ends with.
@@ -39,11 +41,18 @@ pub(crate) struct Place {
     pub(crate) dir: PathBuf,
     /// Our working folder.
     pub(crate) side: Arc<Path>,
-    /// Where intents of deliveries are.
-    pub(crate) appends: PathBuf,
+    /// Where the segments of journals are.
+    pub(crate) segments: PathBuf,
     /// Device and inode of the folder: what it is known by in this process.
     pub(crate) id: (u64, u64),
     pub(crate) files: Files,
+    /// What this process writes to the journal.
+    pub(crate) journal: Journal,
+    /// Messages that wait for the journal.
+    pub(crate) waiting: Waiting,
+    /// The folder, the working folder and that of the journal, open: making names in them durable must not fail for
+    /// want of a descriptor.
+    folders: Vec<File>,
     /// What recovery has done since somebody asked.
     notes: Mutex<Recovery>,
 }
@@ -55,13 +64,17 @@ impl Place {
     }
 
     fn open_with(dir: &Path, files: Files) -> Result<Self, StoreError> {
-        let place = Self::find_with(dir, files)?;
+        let mut place = Self::find_with(dir, files)?;
+        let open = |path: &Path| File::open(path).map_err(|source| StoreError::io(path, source));
         place.files.create_dir(&place.side)?;
-        if !place.appends.is_dir() {
-            // A redo record is as durable as the folder it is in. The second folder says that the first one is.
-            place.files.sync_dir(&place.dir)?;
-            place.files.create_dir(&place.appends)?;
+        place.folders = vec![open(&place.dir)?, open(&place.side)?];
+        if !place.segments.is_dir() {
+            // What is in a folder is as durable as the folder. The second folder says that the first one is.
+            place.sync_dir()?;
+            place.files.create_dir(&place.segments)?;
+            place.sync_side()?;
         }
+        place.folders.push(open(&place.segments)?);
         Ok(place)
     }
 
@@ -75,15 +88,39 @@ impl Place {
         let dir = dir.canonicalize().map_err(failed)?;
         let metadata = dir.metadata().map_err(failed)?;
         let side = dir.join(".pillarbox");
-        let appends = side.join("append");
+        let segments = side.join("journal");
         Ok(Self {
             id: (metadata.dev(), metadata.ino()),
             dir,
             side: side.into(),
-            appends,
+            segments,
             files,
+            journal: Journal::default(),
+            waiting: Waiting::default(),
+            folders: Vec::new(),
             notes: Mutex::default(),
         })
+    }
+
+    /// Makes the names of mailboxes durable.
+    pub(crate) fn sync_dir(&self) -> Result<(), StoreError> {
+        self.sync_folder(0, &self.dir)
+    }
+
+    /// Makes the names in the working folder durable.
+    pub(crate) fn sync_side(&self) -> Result<(), StoreError> {
+        self.sync_folder(1, &self.side)
+    }
+
+    /// Makes the names of segments durable.
+    pub(crate) fn sync_segments(&self) -> Result<(), StoreError> {
+        self.sync_folder(2, &self.segments)
+    }
+
+    fn sync_folder(&self, which: usize, path: &Path) -> Result<(), StoreError> {
+        // They are missing only where nothing is changed.
+        let missing = || StoreError::io(path, io::Error::from(io::ErrorKind::NotFound));
+        self.files.sync_dir(self.folders.get(which).ok_or_else(missing)?, path)
     }
 
     pub(crate) fn mailbox(&self, name: &str) -> PathBuf {
@@ -195,6 +232,14 @@ impl Place {
     /// What recovery has done since the last call.
     pub(crate) fn take_notes(&self) -> Recovery {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A last checkpoint, if no delivery has come in since nobody uses the place any more.
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.journal.stop();
+        self.journal.close(self);
     }
 }
 
@@ -310,7 +355,7 @@ mod tests {
         for _ in 0..2 {
             open(Fault::Fail(1, EIO)).expect_err("the folder is flushed, and again after a failure");
         }
-        assert_eq!(open(Fault::None).unwrap(), 3);
+        assert_eq!(open(Fault::None).unwrap(), 4);
         assert_eq!(open(Fault::None).unwrap(), 1, "later there is nothing to flush");
     }
 }

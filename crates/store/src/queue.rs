@@ -399,6 +399,8 @@ fn strike_out(place: &Place, queue: &Locked, head: &Head, after: &Envelope) -> R
     let done = head.lines.iter().zip(&head.envelope.forward_paths);
     let done: Vec<u64> = done.filter(|(_, path)| !after.forward_paths.contains(path)).map(|(&at, _)| at).collect();
     let (Some(&first), Some(&last)) = (done.first(), done.last()) else { return Ok(()) };
+    // Or else a recovery could take what is struck out for what was not written to its end.
+    place.journal.settle(place, queue)?;
     // All of them in one write: a kill leaves it done or not. A power cut may leave some: those are recorded.
     let mut octets = vec![0; usize::try_from(last - first).unwrap_or(0) + 1];
     let read = read_at(&queue.file, &mut octets, first).map_err(|source| StoreError::io(&queue.path, source))?;

@@ -1,20 +1,17 @@
 //! Repairs what dead processes have left: at the start, and whenever a mailbox was locked (`docs/durability.md`,
 //! "Recovery").
 
-use std::fs::File;
-use std::io;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::StoreError;
-use crate::append::{cut_back, inode_and_size};
 use crate::files::not_found;
-use crate::from_line::FROM;
-use crate::intent::{Found, Target, is_live};
-use crate::locks::{Locked, Turn};
-use crate::place::{Place, is_known_name, is_left_behind, read_at};
+use crate::journal::restore::{Item, restore};
+use crate::journal::segment::{Content, boot};
+use crate::locks::{self, Locked};
+use crate::place::{Place, is_known_name, is_left_behind};
 use crate::redo::{self, Redone};
-use crate::scan::scan;
 
 /// Repairs everything in the folder that no living process looks after. What cannot be repaired now becomes a note, and
 /// is tried again by the next one to lock the mailbox.
@@ -35,7 +32,7 @@ pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
             or_note(remove_unless_locked(place, name, &place.side.join(&file)));
         }
     }
-    or_note(settle_intents(place, &[]).map(drop));
+    or_note(replay_all(place));
     for file in place.names_in(&place.dir)? {
         if let Some(name) = Place::name_of_dotlock(&file) {
             // Locking removes a stale dotlock, for which programs of others would wait. What is had is given back.
@@ -45,8 +42,8 @@ pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Repairs what concerns mailboxes that have just been locked. Names a mailbox that has to be locked as well and cannot
-/// be now: then nothing may be done with these either.
+/// Repairs what concerns mailboxes that have just been locked. Names one that somebody else is repairing: then nothing
+/// may be done with them yet.
 ///
 /// # Errors
 /// They must not be touched before they are repaired.
@@ -54,12 +51,12 @@ pub(crate) fn repair(place: &Arc<Place>, locked: &mut [Locked]) -> Result<Option
     for mailbox in &mut *locked {
         redo_locked(place, mailbox)?;
     }
-    settle_intents(place, locked)
+    replay(place, locked)
 }
 
 /// Removes temporary files of dead processes.
 fn sweep(place: &Place) -> Result<(), StoreError> {
-    for (folder, kinds) in [(&*place.side, &["lock-", "stale-"][..]), (&place.appends, &["new-"])] {
+    for (folder, kinds) in [(&*place.side, &["lock-", "stale-"][..]), (&place.segments, &["new-"])] {
         for file in place.names_in(folder)? {
             let left_behind = kinds.iter().any(|kind| file.strip_prefix(kind).is_some_and(is_left_behind));
             // `tempfile` makes these for a moment where a file system knows no files without a name.
@@ -92,9 +89,8 @@ fn remove_unless_locked(place: &Arc<Place>, name: &str, path: &Path) -> Result<(
 
 /// Locks a mailbox without waiting: `None` if there is no such mailbox, `Some(None)` if it cannot be locked now.
 fn lock_now(place: &Arc<Place>, name: &str) -> Result<Option<Option<Locked>>, StoreError> {
-    let Some(turn) = Turn::try_take(place, name) else { return Ok(Some(None)) };
-    match Locked::try_new(place, turn) {
-        Ok(locked) => Ok(Some(locked.ok())),
+    match locks::lock_now(place, name) {
+        Ok(locked) => Ok(Some(locked)),
         Err(StoreError::NoSuchMailbox { .. }) => Ok(None),
         // It may become a mailbox again.
         Err(StoreError::HardLinked { .. }) => Ok(Some(None)),
@@ -134,109 +130,84 @@ fn note_redone(place: &Place, name: &str, redone: Redone) {
     }
 }
 
-/// Settles the intents of dead processes: those that name one of the mailboxes `locked`, or all, if there are none of
-/// these. Other mailboxes they name are locked for the purpose. Names one that cannot be locked now; then its intent
-/// stays as it is.
-fn settle_intents(place: &Arc<Place>, locked: &[Locked]) -> Result<Option<String>, StoreError> {
-    let ours = |target: &&Target| locked.iter().any(|mailbox| mailbox.name == target.name);
-    let mut busy = None;
-    for file in place.names_in(&place.appends)? {
-        let path = place.appends.join(&file);
-        // Those that are still being written, and anything that is not ours.
-        if !file.starts_with(|first: char| first.is_ascii_digit()) || is_live(&path) {
-            continue;
-        }
-        let Some(intent) = Found::open(&path)? else { continue };
-        match (&intent.targets, &intent.lock) {
-            (None, None) => {}
-            (None, Some(_)) => {
-                remove(place, &intent.path)?;
-                place.note(|notes| {
-                    notes.problem(format!("{file}: an intent of an earlier boot; a mailbox may end in a torn message"));
-                });
-            }
-            // Its owner would have these mailboxes locked. So its owner is dead, and somebody else is settling it.
-            (Some(targets), None) => busy = targets.iter().find(ours).map(|target| target.name.clone()).or(busy),
-            (Some(targets), Some(_)) if locked.is_empty() || targets.iter().any(|target| ours(&target)) => {
-                match settle(place, locked, targets)? {
-                    Some(name) => busy = Some(name),
-                    None => place.files.remove(&intent.path)?,
-                }
-            }
-            (Some(_), Some(_)) => {}
-        }
-    }
-    Ok(busy)
-}
-
-/// Keeps a delivery that is complete, and undoes one that is not. Names a mailbox that cannot be locked now.
-fn settle(place: &Arc<Place>, locked: &[Locked], targets: &[Target]) -> Result<Option<String>, StoreError> {
-    let mut others = Vec::new();
-    for target in targets {
-        if !locked.iter().any(|mailbox| mailbox.name == target.name) {
-            match lock_now(place, &target.name)? {
-                Some(Some(mailbox)) => others.push(mailbox),
-                Some(None) => return Ok(Some(target.name.clone())),
-                None => {}
-            }
-        }
-    }
-    let mut found = Vec::new();
-    let mut are_whole = true;
-    for target in targets {
-        if let Some(mailbox) = locked.iter().chain(&others).find(|mailbox| mailbox.name == target.name) {
-            let (inode, size) = inode_and_size(mailbox)?;
-            if inode == target.inode {
-                are_whole = are_whole && size >= target.new && is_whole(mailbox, target)?;
-                found.push((mailbox, target, size));
-            }
-        }
-    }
-    if found.len() == targets.len() && are_whole {
-        for (mailbox, ..) in &found {
-            place.files.sync_data(&mailbox.file, &mailbox.path)?;
-        }
-        place.note(|notes| notes.deliveries_kept += 1);
+/// Does again what the journals of dead processes say about mailboxes that are locked. Names one that somebody else is
+/// looking after.
+fn replay(place: &Place, locked: &mut [Locked]) -> Result<Option<String>, StoreError> {
+    let dead = place.journal.dead(place)?;
+    if dead.is_empty() {
         return Ok(None);
     }
-    for (mailbox, target, size) in found {
-        if size <= target.old {
-            continue;
-        }
-        if size <= target.new && is_ours(mailbox, target.old).map_err(|source| StoreError::io(&mailbox.path, source))? {
-            cut_back(place, mailbox, target.old)?;
-        } else {
-            place.note(|notes| {
-                notes.problem(format!(
-                    "{}: another program has written behind a message that may be torn, which begins at octet {}; both stay",
-                    mailbox.path.display(),
-                    target.old
-                ));
-            });
+    // Read under the locks: what a process has written about a mailbox before it gave the lock back is all there.
+    let mut contents = Vec::new();
+    for found in &dead {
+        let is_ours = found.try_recover()?;
+        if let Some(content) = found.read()? {
+            contents.push((found, is_ours, content));
         }
     }
-    place.note(|notes| notes.deliveries_undone += 1);
+    for mailbox in &mut *locked {
+        let is_about = |content: &Content| content.is_about(&mailbox.name);
+        if contents.iter().any(|(_, is_ours, content)| !is_ours && is_about(content)) {
+            return Ok(Some(mailbox.name.clone()));
+        }
+        let mut items = Vec::new();
+        for (_, is_ours, content) in &contents {
+            let this_boot = content.header.boot == boot();
+            let unsettled = content.unsettled().into_iter().filter(|_| *is_ours);
+            let about = unsettled.filter(|unsettled| unsettled.placement().name == mailbox.name);
+            items.extend(about.map(|unsettled| Item { unsettled, this_boot }));
+        }
+        if items.is_empty() {
+            continue;
+        }
+        let restored = restore(place, mailbox, items)?;
+        place.note(|notes| {
+            notes.deliveries_finished += restored.delivered;
+            notes.deliveries_undone += restored.undone;
+            notes.updates_finished += restored.removals;
+        });
+        for (found, is_ours, _) in &contents {
+            if *is_ours {
+                found.settle(place, &mailbox.name, || Ok(()))?;
+            }
+        }
+    }
+    for (found, is_ours, _) in contents {
+        if is_ours && found.read()?.is_none_or(|content| content.unsettled().is_empty()) {
+            remove(place, &found.path)?;
+        }
+    }
     Ok(None)
 }
 
-/// Whether the message stands there as it was to be. Another program may have written behind a torn one.
-fn is_whole(mailbox: &Locked, target: &Target) -> Result<bool, StoreError> {
-    let range = target.new - target.octets..target.new;
-    Ok(redo::hash(&mailbox.file, &mailbox.path, range)? == target.hash)
+/// Does again what the journals of dead processes say, as far as nobody has the mailboxes, who then does.
+fn replay_all(place: &Arc<Place>) -> Result<(), StoreError> {
+    let mut names = BTreeSet::new();
+    for found in place.journal.dead(place)? {
+        if let Some(content) = found.read()? {
+            names.extend(content.unsettled().iter().map(|unsettled| unsettled.placement().name.clone()));
+        } else if found.try_recover()? {
+            place.note(|notes| notes.problem(format!("{}: is no journal, or is damaged", found.path.display())));
+        }
+    }
+    for name in names {
+        match lock_now(place, &name)? {
+            Some(Some(mut mailbox)) => {
+                repair(place, std::slice::from_mut(&mut mailbox))?;
+            }
+            Some(None) => {}
+            None => forget(place, &name)?,
+        }
+    }
+    replay(place, &mut []).map(drop)
 }
 
-/// Whether what stands behind `old` can be the beginning of one entry: another program would have begun a second.
-fn is_ours(mailbox: &Locked, old: u64) -> io::Result<bool> {
-    let file: &File = &mailbox.file;
-    // A line end may come first, if the mailbox had none; then our `From ` line.
-    let mut begin = [0; FROM.len() + 2];
-    let filled = read_at(file, &mut begin, old)?;
-    let begin = &begin[..filled];
-    let line = begin.trim_ascii_start();
-    let skipped = (begin.len() - line.len()) as u64;
-    if !line.starts_with(&FROM[..FROM.len().min(line.len())]) {
-        return Ok(false);
+/// The mailbox was removed, and the mail with it.
+fn forget(place: &Place, name: &str) -> Result<(), StoreError> {
+    for found in place.journal.dead(place)? {
+        if found.try_recover()? {
+            found.settle(place, name, || Ok(()))?;
+        }
     }
-    let entries = scan(|buffer, offset| read_at(file, buffer, old + skipped + offset))?;
-    Ok(entries.len() <= 1)
+    Ok(())
 }

@@ -8,9 +8,9 @@ const PROBLEMS_MAX: usize = 20;
 /// What recovery did: at the start, or when a mailbox was locked whose last holder had died.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Deliveries that were complete in every mailbox, and stay.
-    pub deliveries_kept: usize,
-    /// Deliveries that were not complete, and were cut off again everywhere.
+    /// Messages that had been accepted and were missing or torn in a mailbox, and are there now.
+    pub deliveries_finished: usize,
+    /// Torn messages that had not been accepted, and were cut off a mailbox.
     pub deliveries_undone: usize,
     /// Removals that had been decided, and were finished.
     pub updates_finished: usize,
@@ -46,7 +46,7 @@ impl Recovery {
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
-            (self.deliveries_kept, "complete delivery kept", "complete deliveries kept"),
+            (self.deliveries_finished, "delivery finished", "deliveries finished"),
             (self.deliveries_undone, "torn delivery undone", "torn deliveries undone"),
             (self.updates_finished, "removal finished", "removals finished"),
             (self.files_removed, "leftover file removed", "leftover files removed"),

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::StoreError;
 use crate::append::inode_and_size;
@@ -20,11 +20,11 @@ use crate::locks::Locked;
 use crate::place::{Place, open_if_there, read_at};
 
 /// First line of a record.
-const TITLE: &str = "pillarbox update 1";
-/// Longest header of a record; six short lines.
+const TITLE: &str = "pillarbox update 2";
+/// Longest header of a record; seven short lines.
 const HEADER_MAX_OCTETS: usize = 512;
 /// Octets of a hash in hexadecimal digits.
-const HASH_OCTETS: u64 = 16;
+const HASH_OCTETS: usize = 16;
 /// How much is copied at once; little in tests, so that few octets take several steps.
 const COPY_OCTETS: usize = if cfg!(test) { 1024 } else { 256 * 1024 };
 
@@ -55,10 +55,42 @@ struct Header {
     gap: u64,
     /// Octets of the tail.
     tail: u64,
-    /// Hash of what stood from gap + tail to size. Copying does not touch it, cutting the file removes it.
-    rest: u64,
+    /// What stood from gap + tail to size. Copying does not touch it, cutting the file removes it.
+    rest: Rest,
     /// Octets of the header itself: where the tail begins in the record.
     octets: u64,
+}
+
+/// The end of a file that is to be cut off. A power cut while it is may leave zeros up to the end of a block, and the rest
+/// as it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Up to the end of the block in which it begins.
+    pub(crate) first: Vec<u8>,
+    /// Hash of what is behind that.
+    pub(crate) hash: u64,
+}
+
+impl Rest {
+    /// Largest block of a file system that counts.
+    const BLOCK_OCTETS: u64 = 4096;
+
+    /// Reads what stands in `range`.
+    pub(crate) fn read(file: &File, path: &Path, range: Range<u64>) -> Result<Self, StoreError> {
+        let block = range.start.next_multiple_of(Self::BLOCK_OCTETS).min(range.end);
+        // At most a block.
+        let mut first = vec![0; usize::try_from(block - range.start).unwrap_or(0)];
+        let read = read_at(file, &mut first, range.start).map_err(|source| StoreError::io(path, source))?;
+        first.truncate(read);
+        Ok(Self { first, hash: hash(file, path, block..range.end)? })
+    }
+
+    /// Whether it still stands in `range`, though there may be zeros in its first block.
+    pub(crate) fn is_in(&self, file: &File, path: &Path, range: Range<u64>) -> Result<bool, StoreError> {
+        let now = Self::read(file, path, range)?;
+        let is_same = now.first.iter().zip(&self.first).all(|(now, then)| now == then || *now == 0);
+        Ok(now.hash == self.hash && now.first.len() == self.first.len() && is_same)
+    }
 }
 
 /// What became of a record that a dead process had left.
@@ -86,7 +118,7 @@ pub(crate) fn decide(
     tail: &[Source<'_>],
 ) -> Result<Record, StoreError> {
     let record = write(place, mailbox, inode, size, gap, tail)?;
-    if let Err(error) = place.files.sync_dir(&place.side) {
+    if let Err(error) = place.sync_side() {
         if place.files.remove(&record.path).is_err() {
             mailbox.leave_dotlock();
         }
@@ -139,7 +171,7 @@ pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreE
             let mailbox_path = mailbox.path.clone();
             let added = Source::Part { file: &mailbox_file, path: &mailbox_path, range: header.size..size };
             let record = write(place, mailbox, inode, size, header.gap, &[tail, added])?;
-            place.files.sync_dir(&place.side)?;
+            place.sync_side()?;
             record
         } else {
             Record { header, path, file }
@@ -183,7 +215,7 @@ pub(crate) fn put_aside(place: &Place, name: &str) -> Result<Redone, StoreError>
         let aside = place.side.join(format!("{name}.update.orphan-{number}"));
         if aside.symlink_metadata().is_err() {
             place.files.rename(&path, &aside)?;
-            place.files.sync_dir(&place.side)?;
+            place.sync_side()?;
             return Ok(Redone::PutAside(aside));
         }
     }
@@ -194,7 +226,7 @@ pub(crate) fn put_aside(place: &Place, name: &str) -> Result<Redone, StoreError>
 fn close(place: &Place, mailbox: &Locked, path: &Path) -> Result<(), StoreError> {
     place.files.sync_all(&mailbox.file, &mailbox.path)?;
     place.files.remove(path)?;
-    place.files.sync_dir(&place.side)
+    place.sync_side()
 }
 
 /// Writes the record, which replaces an older one. Its content is durable, its name is not yet.
@@ -207,7 +239,7 @@ fn write(
     tail: &[Source<'_>],
 ) -> Result<Record, StoreError> {
     let octets: u64 = tail.iter().map(Source::octets).sum();
-    let rest = hash(&mailbox.file, &mailbox.path, gap + octets..size)?;
+    let rest = Rest::read(&mailbox.file, &mailbox.path, gap + octets..size)?;
     let header = Header { inode, size, gap, tail: octets, rest, octets: 0 };
     let (tmp, path) = (place.update_tmp(&mailbox.name), place.update(&mailbox.name));
     remove_if_there(place, &tmp)?;
@@ -252,6 +284,8 @@ fn write_content(
         })?;
     }
     pending.extend_from_slice(format!("{:016x}", hash.digest()).as_bytes());
+    pending.extend_from_slice(&header.rest.first);
+    pending.extend_from_slice(format!("{:016x}", xxh3_64(&header.rest.first)).as_bytes());
     write(&mut pending)?;
     Ok(header)
 }
@@ -261,15 +295,20 @@ fn read(file: &File, path: &Path) -> Result<Option<(Header, u64)>, StoreError> {
     let failed = |source| StoreError::io(path, source);
     let mut begin = vec![0; HEADER_MAX_OCTETS];
     let filled = read_at(file, &mut begin, 0).map_err(failed)?;
-    let Some(header) = Header::parse(&begin[..filled]) else { return Ok(None) };
+    let Some(mut header) = Header::parse(&begin[..filled]) else { return Ok(None) };
     let end = header.octets + header.tail;
-    if file.metadata().map_err(failed)?.len() != end + HASH_OCTETS {
+    let first = header.rest.first.len();
+    if file.metadata().map_err(failed)?.len() != end + 2 * HASH_OCTETS as u64 + first as u64 {
         return Ok(None);
     }
     let tail = hash(file, path, header.octets..end)?;
-    let mut said = [0; HASH_OCTETS as usize];
-    read_at(file, &mut said, end).map_err(failed)?;
-    Ok((said == *format!("{tail:016x}").as_bytes()).then_some((header, tail)))
+    let mut behind = vec![0; first + 2 * HASH_OCTETS];
+    read_at(file, &mut behind, end).map_err(failed)?;
+    let (said_tail, rest) = behind.split_at(HASH_OCTETS);
+    let (rest, said_rest) = rest.split_at(first);
+    let is_as_said = |said: &[u8], hash: u64| *said == *format!("{hash:016x}").as_bytes();
+    header.rest.first.copy_from_slice(rest);
+    Ok((is_as_said(said_tail, tail) && is_as_said(said_rest, xxh3_64(rest))).then_some((header, tail)))
 }
 
 impl Source<'_> {
@@ -302,7 +341,7 @@ impl Header {
         let end = self.gap + self.tail;
         Ok(if inode != self.inode {
             None
-        } else if size >= self.size && hash(mailbox, path, end..self.size)? == self.rest {
+        } else if size >= self.size && self.rest.is_in(mailbox, path, end..self.size)? {
             Some(Progress::NotCut)
         } else if size >= end && hash(mailbox, path, self.gap..end)? == tail_hash {
             Some(Progress::Cut)
@@ -312,8 +351,9 @@ impl Header {
     }
 
     fn show(&self) -> String {
-        let Self { inode, size, gap, tail, rest, .. } = self;
-        format!("{TITLE}\ninode {inode}\nsize {size}\ngap {gap}\ntail {tail}\nrest {rest:016x}\n\n")
+        let Self { inode, size, gap, tail, rest: Rest { first, hash }, .. } = self;
+        let first = first.len();
+        format!("{TITLE}\ninode {inode}\nsize {size}\ngap {gap}\ntail {tail}\nfirst {first}\nrest {hash:016x}\n\n")
     }
 
     fn parse(record: &[u8]) -> Option<Self> {
@@ -329,7 +369,13 @@ impl Header {
             size: field("size")?.parse().ok()?,
             gap: field("gap")?.parse().ok()?,
             tail: field("tail")?.parse().ok()?,
-            rest: u64::from_str_radix(field("rest")?, 16).ok()?,
+            rest: Rest {
+                first: vec![
+                    0;
+                    field("first")?.parse().ok().filter(|first: &usize| *first as u64 <= Rest::BLOCK_OCTETS)?
+                ],
+                hash: u64::from_str_radix(field("rest")?, 16).ok()?,
+            },
             octets: end as u64,
         };
         let fits = header.gap.checked_add(header.tail).is_some_and(|end| end <= header.size);

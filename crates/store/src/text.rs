@@ -153,6 +153,11 @@ impl Text {
         self.octets
     }
 
+    /// Whether no part of it is in a file.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.body, Body::Memory(_))
+    }
+
     /// MD5 of the text: the unique id the message will have (C-P6). Computed when asked for if the text is in memory.
     #[must_use]
     pub fn md5(&self) -> [u8; 16] {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::StoreError;
-use crate::append::inode_and_size;
+use crate::append::{self, inode_and_size};
 use crate::locks::Locked;
 use crate::place::{Place, read_at};
 use crate::redo::{self, Source};
@@ -49,14 +49,29 @@ pub(crate) fn remove(
 pub(crate) fn rewrite(
     place: &Place,
     mailbox: &mut Locked,
+    inode_and_size: (u64, u64),
+    gap: u64,
+    tail: &[Source<'_>],
+) -> Result<(), StoreError> {
+    // Or else a recovery would take what goes now for something that was lost.
+    place.journal.settle(place, mailbox)?;
+    if tail.is_empty() {
+        return append::cut(place, mailbox, gap);
+    }
+    rewrite_settled(place, mailbox, inode_and_size, gap, tail)
+}
+
+/// [`rewrite`], where the journal has been looked after.
+///
+/// # Errors
+/// As [`remove`].
+pub(crate) fn rewrite_settled(
+    place: &Place,
+    mailbox: &mut Locked,
     (inode, size): (u64, u64),
     gap: u64,
     tail: &[Source<'_>],
 ) -> Result<(), StoreError> {
-    if tail.is_empty() {
-        place.files.set_len(&mailbox.file, &mailbox.path, gap)?;
-        return place.files.sync_all(&mailbox.file, &mailbox.path);
-    }
     let record = redo::decide(place, mailbox, inode, size, gap, tail)?;
     redo::finish(place, mailbox, &record)
 }

@@ -268,7 +268,7 @@ fn dotlocks_that_nobody_gives_back() {
 #[test]
 fn a_working_folder_that_others_can_change() {
     let folder = Folder::new(&[]);
-    for (file, mode) in [(".pillarbox", 0o770), (".pillarbox", 0o702), (".pillarbox/append", 0o777)] {
+    for (file, mode) in [(".pillarbox", 0o770), (".pillarbox", 0o702), (".pillarbox/journal", 0o777)] {
         fs::set_permissions(folder.path(file), fs::Permissions::from_mode(mode)).unwrap();
         let what = format!("others may write to it (mode {mode:04o}), and change what recovery does");
         assert_eq!(lines(folder.root()), [format!("{file}: error: {what}")]);
@@ -293,9 +293,9 @@ fn files_in_the_working_folder() {
             "warning: what a removal was to leave of a mailbox that it did not fit; mail is in it",
         ),
         ("alice.update.tmp".to_owned(), "info: a removal that was never decided; the next start removes this"),
-        (format!("append/new-{gone}-1"), "info: of a process that is gone; the next start removes it"),
-        (format!("append/new-{living}-1"), ""),
-        ("append/strange".to_owned(), "info: none of our files"),
+        (format!("journal/new-{gone}-1"), "info: of a process that is gone; the next start removes it"),
+        (format!("journal/new-{living}-1"), ""),
+        ("journal/strange".to_owned(), "info: none of our files"),
         (format!("lock-{gone}-1"), "info: of a process that is gone; the next start removes it"),
         (format!("lock-{living}-1"), ""),
         (format!("stale-{gone}-1"), "info: of a process that is gone; the next start removes it"),
@@ -314,50 +314,54 @@ fn files_in_the_working_folder() {
     assert_eq!(report(folder.root()).verdict(), Verdict::Sound);
 }
 
-/// An intent as `smtp` writes it: of a delivery to alice, whose mailbox had `old` octets.
-fn intent(folder: &Folder, old: u64) -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let inode = fs::metadata(folder.path("alice.mbox")).unwrap().ino();
-    let new = old + 100;
-    let target = format!("mailbox alice inode {inode} old {old} new {new} octets 100 hash 0000000000000000");
-    format!("pillarbox append 2\nboot {}\n{target}\nend\n", boot.trim())
-}
+/// A process that has delivered to alice and is killed leaves its journal; one that lives has one as well.
+#[tokio::test]
+async fn what_a_journal_says_about_mail() {
+    let folder = Folder::new(&[("alice", &entry("x\n"))]);
+    let old = fs::metadata(folder.path("alice.mbox")).unwrap().len();
+    let segments = folder.path(".pillarbox/journal");
+    folder.deliver(&["alice"], "y\r\n").await.unwrap();
+    assert_eq!(lines(folder.root()), [""; 0], "what a living process has delivered is sound");
 
-#[test]
-fn deliveries_that_are_not_finished() {
-    let sound = entry("x\n");
-    let old = sound.len() as u64;
-    let folder = Folder::new(&[("alice", &format!("{sound}{FROM}to\0{}", "\0".repeat(600)))]);
-    let torn = format!("alice.mbox: octet {old}: warning: the entry that begins here has no line end; it may be torn");
-    let zeros = old + FROM.len() as u64 + 2;
-    let zeros = format!("alice.mbox: octet {zeros}: error: 601 octets 0, as a power cut leaves them");
-    assert_eq!(lines(folder.root()), [torn.clone(), zeros.clone()]);
-
-    // The intent says that this is ours: the next start cuts it off.
-    let path = folder.path(".pillarbox/append/1-1");
-    fs::write(&path, intent(&folder, old)).unwrap();
-    let waits =
-        format!("alice.mbox: octet {old}: pending: what follows was not finished; the next start puts it right");
-    let delivery = ".pillarbox/append/1-1: pending: a delivery to alice is not finished; the next start settles it";
-    assert_eq!(lines(folder.root()), [waits.clone(), delivery.to_owned()]);
+    // A copy of its journal has no owner.
+    let name = fs::read_dir(&segments).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
+    let journal = fs::read(segments.join(name)).unwrap();
+    let path = segments.join("1-1");
+    fs::write(&path, &journal).unwrap();
+    let waits = ".pillarbox/journal/1-1: pending: alice: accepted mail or a removal that the next start looks after";
+    assert_eq!(lines(folder.root()), [waits]);
     assert_eq!(report(folder.root()).verdict(), Verdict::Unsettled);
+
+    // Zeros where the message is to be, as a power cut leaves them, are excused by it; what is in front of it is not.
+    let whole = fs::read(folder.path("alice.mbox")).unwrap();
+    let mut torn = whole[..usize::try_from(old).unwrap()].to_vec();
+    torn.resize(whole.len() + 600, 0);
+    fs::write(folder.path("alice.mbox"), &torn).unwrap();
+    let follows =
+        format!("alice.mbox: octet {old}: pending: what follows was not finished; the next start puts it right");
+    assert!(lines(folder.root()).ends_with(&[follows, waits.to_owned()]), "{:?}", lines(folder.root()));
+    assert_eq!(report(folder.root()).verdict(), Verdict::Unsettled);
+    fs::write(folder.path("alice.mbox"), vec![0; torn.len()]).unwrap();
+    assert!(lines(folder.root())[0].contains("error"), "{:?}", lines(folder.root()));
+    fs::write(folder.path("alice.mbox"), &whole).unwrap();
 
     // As long as its owner lives, it is under way.
     let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
     lock(&file, libc::F_WRLCK);
-    let busy = format!("alice.mbox: octet {old}: busy: what follows is being written");
-    let delivery = ".pillarbox/append/1-1: busy: a delivery to alice is under way";
-    assert_eq!(lines(folder.root()), [busy, delivery.to_owned()]);
+    assert_eq!(lines(folder.root()), [""; 0]);
+    // Behind the header and the first record there is the one that says that the mailbox has the message.
+    let applied = memchr::memmem::rfind(&journal, b"pbx1").unwrap();
+    fs::write(&path, &journal[..applied]).unwrap();
+    assert_eq!(lines(folder.root()), [".pillarbox/journal/1-1: busy: alice: being written to"]);
     drop(file);
 
-    // What stands in front of it is not excused, nor is anything by an intent that says nothing.
-    fs::write(&path, intent(&folder, old + 10)).unwrap();
-    assert_eq!(lines(folder.root())[0], torn);
-    fs::write(&path, intent(&folder, old).replace("boot ", "boot x")).unwrap();
-    let unreadable = ".pillarbox/append/1-1: warning: a delivery that an earlier boot began, or that cannot be read; a mailbox may end in a torn message";
-    assert_eq!(lines(folder.root()), [torn.clone(), zeros.clone(), unreadable.to_owned()]);
-    fs::write(&path, intent(&folder, old).replace("inode ", "inode 1")).unwrap();
-    assert_eq!(lines(folder.root())[..2], [torn, zeros]);
+    // What is none.
+    fs::write(&path, "none").unwrap();
+    let unreadable = ".pillarbox/journal/1-1: error: a journal that cannot be read; accepted mail may be in it";
+    assert_eq!(lines(folder.root()), [unreadable]);
+    fs::write(&path, &journal[..512]).unwrap();
+    let over = ".pillarbox/journal/1-1: info: of a process that is gone; the next start removes it";
+    assert_eq!(lines(folder.root()), [over]);
 }
 
 #[test]
@@ -366,7 +370,8 @@ fn removals_that_nobody_can_finish() {
     let path = folder.path(".pillarbox/alice.update");
     let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(b""));
     let inode = fs::metadata(folder.path("alice.mbox")).unwrap().ino();
-    let record = |inode| format!("pillarbox update 1\ninode {inode}\nsize 0\ngap 0\ntail 0\nrest {hash}\n\n{hash}");
+    let head = |inode| format!("pillarbox update 2\ninode {inode}\nsize 0\ngap 0\ntail 0\nfirst 0\nrest {hash}\n\n");
+    let record = |inode| format!("{}{hash}{hash}", head(inode));
     let waits = "pending: a removal in alice, from octet 0 on, is not finished; the next start does it";
     let unfit = "error: a removal that no longer fits the mailbox alice; mail is in it";
     let broken = "error: a removal in alice that cannot be read to its end; mail may be in it";

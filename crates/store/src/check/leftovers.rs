@@ -1,12 +1,14 @@
 //! What programs of ours have left behind: what is under way, what waits for recovery, and what nobody will look at.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Check, Severity, file_of, holder, names_in, open_mailbox, users, why_not_private};
-use crate::intent::{self, Target};
+use crate::journal::is_segment;
+use crate::journal::segment::Found;
 use crate::locks::{WHOLE, is_locked};
 use crate::place::{Place, is_known_name, is_left_behind};
 use crate::redo;
@@ -27,16 +29,16 @@ enum SideFile<'a> {
     Left,
     /// Empty, and there for its locks.
     Lock,
-    /// The folder of the intents.
-    Appends,
+    /// The folder of the journals.
+    Journal,
     Unknown,
 }
 
 impl<'a> SideFile<'a> {
     fn of(file: &'a str) -> Self {
         let known = |suffix| file.strip_suffix(suffix).filter(|name| is_known_name(name));
-        if file == "append" {
-            Self::Appends
+        if file == "journal" {
+            Self::Journal
         } else if file == "mqueue.claims" || known(".maildrop").is_some() {
             Self::Lock
         } else if let Some(name) = known(".update") {
@@ -112,7 +114,7 @@ fn is_ours(check: &mut Check<'_>, folder: &Path, shown: &str) -> bool {
 fn judge_side_file(check: &mut Check<'_>, file: SideFile<'_>, shown: &str) -> Result<(), StoreError> {
     let (severity, what) = match file {
         SideFile::Passing | SideFile::Lock => return Ok(()),
-        SideFile::Appends => return intents(check, shown),
+        SideFile::Journal => return segments(check, shown),
         SideFile::Record(name) => return record(check, name, shown),
         SideFile::RecordTmp(name) => {
             let mailbox = open_mailbox(check.place, name);
@@ -168,55 +170,53 @@ fn state(path: &Path) -> Option<(u64, u64, i64, i64)> {
     path.symlink_metadata().ok().map(|now| (now.ino(), now.len(), now.mtime(), now.mtime_nsec()))
 }
 
-/// Judges the intents: which deliveries are under way, and which wait to be settled.
-fn intents(check: &mut Check<'_>, folder: &str) -> Result<(), StoreError> {
+/// Judges the segments of the journals: what is under way, and what waits to be done again.
+fn segments(check: &mut Check<'_>, folder: &str) -> Result<(), StoreError> {
     let place = check.place;
-    if !is_ours(check, &place.appends, folder) {
+    if !is_ours(check, &place.segments, folder) {
         return Ok(());
     }
-    for file in names_in(&place.appends)? {
+    for file in names_in(&place.segments)? {
         let shown = format!("{folder}/{}", file.to_string_lossy());
-        let (severity, what) = match file.to_str() {
-            Some(name) if is_intent(name) => match intent::Seen::look(&place.appends.join(name)) {
-                Ok(None) => continue,
-                Ok(Some(seen)) => judge_intent(&seen),
-                Err(error) => {
-                    check.unread(&shown, error);
-                    continue;
-                }
-            },
+        let found = match file.to_str() {
+            Some(name) if is_segment(name) => judge_segment(&place.segments.join(name)),
             Some(name) if name.strip_prefix("new-").is_some_and(is_left_behind) => {
-                (Severity::Info, "of a process that is gone; the next start removes it".to_owned())
+                Ok(Some((Severity::Info, "of a process that is gone; the next start removes it".to_owned())))
             }
-            Some(name) if name.starts_with("new-") => continue,
-            _ => (Severity::Info, "none of our files".to_owned()),
+            Some(name) if name.starts_with("new-") => Ok(None),
+            _ => Ok(Some((Severity::Info, "none of our files".to_owned()))),
         };
-        check.find(severity, &shown, None, what);
+        match found {
+            Ok(None) => {}
+            Ok(Some((severity, what))) => check.find(severity, &shown, None, what),
+            Err(error) => check.unread(&shown, error),
+        }
     }
     Ok(())
 }
 
-/// Whether recovery takes a file of this name for an intent.
-fn is_intent(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_digit())
-}
-
-fn judge_intent(seen: &intent::Seen) -> (Severity, String) {
-    let names = |targets: &[Target]| targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ");
-    match seen {
-        intent::Seen { is_live: true, targets } => {
-            let to = targets.as_deref().map_or(String::new(), |targets| format!(" to {}", names(targets)));
-            (Severity::Busy, format!("a delivery{to} is under way"))
-        }
-        intent::Seen { targets: Some(targets), .. } => {
-            (Severity::Pending, format!("a delivery to {} is not finished; the next start settles it", names(targets)))
-        }
-        intent::Seen { targets: None, .. } => (
-            Severity::Warning,
-            "a delivery that an earlier boot began, or that cannot be read; a mailbox may end in a torn message"
-                .to_owned(),
-        ),
+fn judge_segment(path: &Path) -> Result<Option<(Severity, String)>, StoreError> {
+    let Some(found) = Found::look(path)? else { return Ok(None) };
+    let is_live = found.is_live()?;
+    let Some(content) = found.read()? else {
+        // It is gone now, or used again, if its writer lives.
+        let what = "a journal that cannot be read; accepted mail may be in it";
+        return Ok((!is_live).then(|| (Severity::Error, what.to_owned())));
+    };
+    let mut unsettled = content.unsettled();
+    if is_live {
+        unsettled.retain(|unsettled| !unsettled.is_applied());
     }
+    let names: BTreeSet<&str> = unsettled.iter().map(|unsettled| unsettled.placement().name.as_str()).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    Ok(match (is_live, names.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some((Severity::Busy, format!("{names}: being written to"))),
+        (false, true) => Some((Severity::Info, "of a process that is gone; the next start removes it".to_owned())),
+        (false, false) => {
+            Some((Severity::Pending, format!("{names}: accepted mail or a removal that the next start looks after")))
+        }
+    })
 }
 
 /// From which octet on a mailbox is not settled, and why, if something of ours says so.
@@ -234,15 +234,19 @@ pub(super) fn unsettled_from(
     if let Some(redo::Seen::Waits(gap)) = redo::look(place, name, Some(file))? {
         add(gap, Severity::Pending);
     }
-    if !place.appends.is_dir() {
+    if !place.segments.is_dir() {
         return Ok(unsettled);
     }
-    for intent in names_in(&place.appends)?.iter().filter_map(|file| file.to_str()).filter(|file| is_intent(file)) {
-        let Some(seen) = intent::Seen::look(&place.appends.join(intent))? else { continue };
-        let severity = if seen.is_live { Severity::Busy } else { Severity::Pending };
-        for target in seen.targets.iter().flatten() {
-            if target.name == name && target.inode == metadata.ino() {
-                add(target.old, severity);
+    for segment in names_in(&place.segments)?.iter().filter_map(|file| file.to_str()).filter(|file| is_segment(file)) {
+        let Some(found) = Found::look(&place.segments.join(segment))? else { continue };
+        let is_live = found.is_live()?;
+        let severity = if is_live { Severity::Busy } else { Severity::Pending };
+        let Some(content) = found.read()? else { continue };
+        for unsettled in content.unsettled() {
+            let placement = unsettled.placement();
+            let waits = !(is_live && unsettled.is_applied());
+            if placement.name == name && placement.inode == metadata.ino() && waits {
+                add(placement.at, severity);
             }
         }
     }

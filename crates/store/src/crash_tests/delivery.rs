@@ -2,22 +2,23 @@
 
 use std::fs;
 
-use nix::libc::{EDQUOT, EIO, ENOSPC};
+use nix::libc::{EDQUOT, EIO, EMFILE, ENOSPC};
 
-use super::{Case, FROM, has_entry, names_in};
+use super::{Case, FROM, has_entry};
 use crate::StoreError;
 use crate::files::tests::Fault;
 
 const ALICE: &str = "From a Mon Aug 22 23:00:00 2016\nold\n\n";
 const BOB: &str = "From b Mon Aug 22 23:00:00 2016\nwithout end";
 
-fn two_mailboxes() -> Case {
-    Case::new(&[("alice", ALICE), ("bob", BOB)])
+/// A text that goes into the journal, and one that does not.
+fn texts() -> [String; 2] {
+    let line = "0123456789".repeat(7) + "\r\n";
+    [line.repeat(2), line.repeat(5_000)]
 }
 
-/// Long enough to be written in several pieces.
-fn long_text() -> String {
-    ("0123456789".repeat(7) + "\r\n").repeat(5_000)
+fn two_mailboxes() -> Case {
+    Case::new(&[("alice", ALICE), ("bob", BOB)])
 }
 
 /// Whether the message is in both mailboxes; it must be in both or in none.
@@ -30,212 +31,351 @@ fn both_or_none(case: &Case, text: &str) -> bool {
 /// holds C-S9
 #[test]
 fn a_delivery_with_any_operation_failing() {
-    let text = long_text();
-    for errno in [ENOSPC, EIO, EDQUOT] {
-        let mut number = 0;
-        loop {
+    for text in texts() {
+        for errno in [ENOSPC, EIO, EDQUOT, EMFILE] {
+            for number in 0.. {
+                let case = two_mailboxes();
+                case.store.place.files.inject(Fault::Fail(number, errno));
+                let result = case.deliver(&["bob", "alice"], &text);
+                let failed = case.store.place.files.done() > number;
+                case.store.place.files.inject(Fault::None);
+                assert_eq!(both_or_none(&case, &text), result.is_ok(), "operation {number}: {result:?}");
+                match &result {
+                    Err(StoreError::Full { .. }) => assert!([ENOSPC, EDQUOT].contains(&errno)),
+                    Err(StoreError::Io { .. }) => assert!([EIO, EMFILE].contains(&errno)),
+                    other => assert!(other.is_ok(), "{other:?}"),
+                }
+                // The next one works, and removes what the failure left; whoever refused a message does not bring it
+                // back when it is killed.
+                let (alice, bob) = (case.content("alice"), case.content("bob"));
+                case.deliver(&["alice", "bob"], "next\r\n").unwrap();
+                assert!(has_entry(&case.content("alice"), &alice, "next\r\n"));
+                assert!(has_entry(&case.content("bob"), &bob, "next\r\n"));
+                let after = [case.content("alice"), case.content("bob")];
+                if number % 2 == 0 {
+                    case.reboot();
+                }
+                case.recover(Fault::None);
+                assert_eq!([case.content("alice"), case.content("bob")], after, "operation {number}");
+                case.assert_tidy();
+                if !failed {
+                    assert!(number > 15, "all operations are counted: {number}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// A failure while a failure is undone: the message may be there although it was refused, but in both or in none.
+///
+/// holds C-S9
+#[test]
+fn a_delivery_with_two_operations_failing() {
+    let text = &texts()[0];
+    for first in 0.. {
+        let mut failed = false;
+        for second in first + 1..first + 12 {
             let case = two_mailboxes();
-            case.store.place.files.inject(Fault::Fail(number, errno));
-            let result = case.deliver(&["bob", "alice"], &text);
-            let failed = case.store.place.files.done() > number;
-            assert_eq!(both_or_none(&case, &text), result.is_ok(), "operation {number}: {result:?}");
-            match &result {
-                Err(StoreError::Full { .. }) => assert_ne!(errno, EIO),
-                Err(StoreError::Io { .. }) => assert_eq!(errno, EIO),
-                other => assert!(other.is_ok(), "{other:?}"),
-            }
-            if result.is_ok() {
-                // Otherwise somebody may undo what was acknowledged.
-                assert_eq!(names_in(&case.store.place.appends), [""; 0], "operation {number}");
-            }
-            // The next one works, and removes what the failure left.
-            case.store.place.files.inject(Fault::None);
-            let (alice, bob) = (case.content("alice"), case.content("bob"));
-            case.deliver(&["alice", "bob"], "next\r\n").unwrap();
-            assert!(has_entry(&case.content("alice"), &alice, "next\r\n"));
-            assert!(has_entry(&case.content("bob"), &bob, "next\r\n"));
+            case.store.place.files.inject(Fault::FailTwice(first, second, EIO));
+            let result = case.deliver(&["bob", "alice"], text);
+            failed |= case.store.place.files.done() > first;
+            case.recover(Fault::None);
+            let delivered = both_or_none(&case, text);
+            assert!(delivered || result.is_err(), "operations {first} and {second}");
             case.assert_tidy();
-            if !failed {
-                assert!(number > 15, "all operations are counted");
-                break;
-            }
-            number += 1;
+        }
+        if !failed {
+            assert!(first > 15, "all operations are counted: {first}");
+            break;
         }
     }
 }
 
 /// Does `work` in as many fresh cases as it has operations, and dies within each. `work` says whether it succeeded.
 fn at_each_death<W: Fn(&Case) -> bool>(fresh: impl Fn() -> Case, work: W, mut check: impl FnMut(&Case, usize, bool)) {
-    let mut number = 0;
-    loop {
+    for number in 0.. {
         let case = fresh();
         case.store.place.files.inject(Fault::Die(number));
         let acknowledged = work(&case);
         let died = case.store.place.files.done() > number;
-        case.store.place.files.inject(Fault::None);
+        case.die();
         check(&case, number, acknowledged);
         if !died {
             assert!(number > 10, "all operations are counted");
             return;
         }
-        number += 1;
     }
 }
 
 /// holds C-S9 C-P8
 #[test]
 fn a_delivery_that_dies_anywhere_is_settled_at_the_next_start() {
-    let text = long_text();
-    let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
-    at_each_death(two_mailboxes, work, |case, number, acknowledged| {
-        case.assert_waits();
-        case.recover(Fault::None);
-        let delivered = both_or_none(case, &text);
-        assert!(delivered || !acknowledged, "operation {number}: acknowledged and lost");
-        let (again, _) = case.recover(Fault::None);
-        assert!(again.is_nothing(), "operation {number}: {again}");
-        case.assert_tidy();
-    });
+    for text in texts() {
+        for reboot in [false, true] {
+            let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
+            let mut seen = [false; 2];
+            at_each_death(two_mailboxes, work, |case, number, acknowledged| {
+                if reboot {
+                    case.reboot();
+                }
+                case.assert_waits();
+                case.recover(Fault::None);
+                let delivered = both_or_none(case, &text);
+                seen[usize::from(delivered)] = true;
+                assert!(delivered || !acknowledged, "operation {number}: acknowledged and lost");
+                let (again, _) = case.recover(Fault::None);
+                assert!(again.is_nothing(), "operation {number}: {again}");
+                case.assert_tidy();
+            });
+            assert_eq!(seen, [true; 2]);
+        }
+    }
 }
 
 /// holds C-S9 C-P8
 #[test]
 fn a_delivery_that_dies_anywhere_is_settled_by_the_next_delivery() {
-    let text = long_text();
-    let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
-    at_each_death(two_mailboxes, work, |case, number, acknowledged| {
-        // It only goes to one of the two; the other is put right as well.
-        case.deliver(&["bob"], "next\r\n").unwrap();
-        let alice = has_entry(&case.content("alice"), ALICE, &text);
-        assert!(alice || !acknowledged, "operation {number}: acknowledged and lost");
-        let bob = case.content("bob");
-        let (bob, next) = bob.rsplit_once("From <x@localhost>").unwrap();
-        assert!(next.ends_with("\nnext\r\n\n"), "operation {number}: {next:?}");
-        // Behind a message that was undone, the missing line end comes with the next one.
-        let bob = if bob.len() == BOB.len() + 1 { BOB } else { bob };
-        assert_eq!(has_entry(bob, BOB, &text), alice, "operation {number}");
-    });
+    for text in texts() {
+        let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
+        at_each_death(two_mailboxes, work, |case, number, acknowledged| {
+            // It only goes to one of the two; the other is put right by whoever locks it.
+            case.deliver(&["bob"], "next\r\n").unwrap();
+            case.remove("alice", &[], || ()).unwrap();
+            run_open(case);
+            let alice = has_entry(&case.content("alice"), ALICE, &text);
+            assert!(alice || !acknowledged, "operation {number}: acknowledged and lost");
+            let bob = case.content("bob");
+            let (bob, next) = bob.rsplit_once("From <x@localhost>").unwrap();
+            assert!(next.ends_with("\nnext\r\n\n"), "operation {number}: {next:?}");
+            // Behind a message that was undone, the missing line end comes with the next one.
+            let bob = if bob.len() == BOB.len() + 1 { BOB } else { bob };
+            assert_eq!(has_entry(bob, BOB, &text), alice, "operation {number}");
+        });
+    }
+}
+
+fn run_open(case: &Case) {
+    use crate::Store as _;
+    super::run(async { case.store.open(&crate::Mailbox("alice".to_owned())).await.map(drop) }).unwrap();
 }
 
 /// holds C-S9
 #[test]
 fn recovery_of_a_delivery_may_die_anywhere() {
-    let text = long_text();
-    let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
-    for second in 0.. {
-        let died = std::cell::Cell::new(false);
-        at_each_death(two_mailboxes, work, |case, number, acknowledged| {
-            let (_, done) = case.recover(Fault::Die(second));
-            died.set(died.get() || done > second);
-            case.assert_waits();
-            case.recover(Fault::None);
-            let delivered = both_or_none(case, &text);
-            assert!(delivered || !acknowledged, "operation {number}, then {second}: acknowledged and lost");
-            case.assert_tidy();
-        });
-        if !died.get() {
-            assert!(second > 8, "all operations of recovery are counted");
-            break;
+    for text in texts() {
+        let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
+        for second in 0.. {
+            let mut died = false;
+            at_each_death(two_mailboxes, work, |case, number, acknowledged| {
+                let (_, done) = case.recover(Fault::Die(second));
+                died |= done > second;
+                case.assert_waits();
+                case.recover(Fault::None);
+                let delivered = both_or_none(case, &text);
+                assert!(delivered || !acknowledged, "operation {number}, then {second}: acknowledged and lost");
+                case.assert_tidy();
+            });
+            if !died {
+                assert!(second > 8, "all operations of recovery are counted");
+                break;
+            }
+        }
+    }
+}
+
+/// Dies in the middle of writing to the first mailbox.
+fn torn(case: &Case, text: &str) {
+    for number in 0.. {
+        case.store.place.files.inject(Fault::Die(number));
+        case.deliver(&["alice", "bob"], text).unwrap_err();
+        case.die();
+        if case.content("alice") != ALICE {
+            return;
+        }
+        case.recover(Fault::None);
+        if case.content("alice") != ALICE {
+            // The journal had it; from the beginning, and one step further.
+            fs::write(case.dir.path().join("alice.mbox"), ALICE).unwrap();
+            fs::write(case.dir.path().join("bob.mbox"), BOB).unwrap();
         }
     }
 }
 
 /// holds C-S9 C-P8
 #[test]
-fn a_torn_delivery_waits_for_all_of_its_mailboxes() {
-    let case = two_mailboxes();
-    // Two dotlocks of 4 operations each, and 3 for the intent; then the first mailbox is written.
-    case.store.place.files.inject(Fault::Die(12));
-    case.deliver(&["alice", "bob"], "torn\r\n").unwrap_err();
-    case.store.place.files.inject(Fault::None);
-    assert_ne!(case.content("alice"), ALICE);
-    // Somebody else has the other one now.
-    fs::write(case.dir.path().join("bob.mbox.lock"), format!("{}\n", std::os::unix::process::parent_id())).unwrap();
-    let torn = case.content("alice");
-    let refused = case.deliver(&["alice"], "next\r\n").unwrap_err();
-    assert!(matches!(&refused, StoreError::Locked { path } if path.ends_with("bob.mbox")), "{refused:?}");
-    assert_eq!(case.content("alice"), torn, "untouched until it can be undone everywhere");
-    fs::remove_file(case.dir.path().join("bob.mbox.lock")).unwrap();
-    case.deliver(&["alice"], "next\r\n").unwrap();
-    assert!(has_entry(&case.content("alice"), ALICE, "next\r\n"));
-    assert_eq!(case.content("bob"), BOB);
-    assert_eq!(case.store.take_recovery().deliveries_undone, 1);
-}
-
-/// holds C-S9
-#[test]
-fn only_what_is_ours_is_cut() {
-    let foreign = format!("{FROM}foreign\n\n");
-    for added in [foreign.clone(), format!("\n{foreign}"), format!("\n{foreign}").repeat(100)] {
+fn a_mailbox_that_is_locked_is_put_right_later() {
+    for (text, kept) in texts().into_iter().zip([true, false]) {
         let case = two_mailboxes();
-        case.store.place.files.inject(Fault::Die(12));
-        case.deliver(&["alice", "bob"], &"line\r\n".repeat(100)).unwrap_err();
-        case.append("alice", &added);
-        let alice = case.content("alice");
-        let (recovery, _) = case.recover(Fault::None);
-        if added.starts_with('\n') {
-            assert_eq!(case.content("alice"), alice, "mail of another program was cut");
-            assert_eq!(recovery.problems().len(), 1, "{recovery}");
-        }
+        torn(&case, &text);
+        // Somebody else has the other one now.
+        let lock = case.dir.path().join("bob.mbox.lock");
+        fs::write(&lock, format!("{}\n", std::os::unix::process::parent_id())).unwrap();
+        case.recover(Fault::None);
+        assert_eq!(has_entry(&case.content("alice"), ALICE, &text), kept);
         assert_eq!(case.content("bob"), BOB);
+        fs::remove_file(lock).unwrap();
+        case.recover(Fault::None);
+        assert_eq!(both_or_none(&case, &text), kept);
         case.assert_tidy();
     }
-    // A mailbox that is another file now is not touched at all.
-    let case = two_mailboxes();
-    case.store.place.files.inject(Fault::Die(12));
-    case.deliver(&["alice", "bob"], "torn\r\n").unwrap_err();
-    let other = format!("{ALICE}{FROM}oth");
-    fs::write(case.dir.path().join("new"), &other).unwrap();
-    fs::rename(case.dir.path().join("new"), case.dir.path().join("alice.mbox")).unwrap();
-    case.recover(Fault::None);
-    assert_eq!(case.content("alice"), other);
 }
 
-/// holds C-S9
-#[test]
-fn an_intent_of_an_earlier_boot_cuts_nothing() {
-    let case = two_mailboxes();
-    case.store.place.files.inject(Fault::Die(12));
-    case.deliver(&["alice", "bob"], "torn\r\n").unwrap_err();
-    let intents = case.dir.path().join(".pillarbox/append");
-    for name in names_in(&intents) {
-        let content = fs::read_to_string(intents.join(&name)).unwrap().replace("boot ", "boot x");
-        fs::write(intents.join(&name), content).unwrap();
-    }
-    let torn = case.content("alice");
-    let (recovery, _) = case.recover(Fault::None);
-    assert_eq!(case.content("alice"), torn);
-    assert_eq!(recovery.problems().len(), 1, "{recovery}");
-    case.assert_tidy();
-}
-
-/// A program that takes no dotlock writes behind a torn message, until the mailbox is as long as it was to be.
+/// What another program has written behind our torn message stays, and ours is whole or gone.
 ///
 /// holds C-S9 C-P8
 #[test]
-fn a_torn_message_is_not_complete_because_of_what_is_behind_it() {
-    let text = "0123456789\r\n".repeat(10);
-    for foreign in [format!("\n{FROM}{}\n", "x\n".repeat(200)), "x".repeat(400)] {
-        let mut torn = 0;
-        at_each_death(
-            two_mailboxes,
-            |case| case.deliver(&["alice", "bob"], &text).is_ok(),
-            |case, number, _| {
-                let before = case.content("alice");
-                case.append("alice", &foreign);
+fn what_other_programs_write_behind_a_torn_message_stays() {
+    let foreign = format!("{FROM}foreign\n\n");
+    for (text, kept) in texts().into_iter().zip([true, false]) {
+        for added in [foreign.clone(), format!("\n{foreign}"), foreign.repeat(100)] {
+            for reboot in [false, true] {
+                let case = two_mailboxes();
+                torn(&case, &text);
+                case.append("alice", &added);
+                if reboot {
+                    case.reboot();
+                }
                 let (recovery, _) = case.recover(Fault::None);
                 let alice = case.content("alice");
-                assert!(alice.starts_with(ALICE) && alice.ends_with(&foreign), "operation {number}");
-                let is_whole = before.ends_with(&format!("{text}\n"));
-                let bob = has_entry(&case.content("bob"), BOB, &text);
-                assert!(is_whole || !bob, "operation {number}: kept in bob, torn in alice");
-                if before != ALICE && !is_whole {
-                    torn += 1;
-                    assert_eq!(recovery.deliveries_kept, 0, "operation {number}");
-                    assert_eq!(recovery.problems().len(), 1, "operation {number}: {recovery}");
-                }
-            },
-        );
-        assert!(torn > 0);
+                // Ours is behind theirs now.
+                let theirs = format!("{ALICE}{}", added.trim_start());
+                assert_eq!(has_entry(&alice, &theirs, &text), kept, "{recovery}");
+                assert_eq!(has_entry(&case.content("bob"), BOB, &text), kept);
+                case.assert_tidy();
+            }
+        }
+    }
+}
+
+/// holds C-S9
+#[test]
+fn a_mailbox_that_is_another_file_now_is_not_touched() {
+    for text in texts() {
+        let case = two_mailboxes();
+        torn(&case, &text);
+        let other = format!("{ALICE}{FROM}oth");
+        fs::write(case.dir.path().join("new"), &other).unwrap();
+        fs::rename(case.dir.path().join("new"), case.dir.path().join("alice.mbox")).unwrap();
+        case.recover(Fault::None);
+        assert_eq!(case.content("alice"), other);
+        case.assert_tidy();
+    }
+}
+
+/// What other programs and our own sessions remove after a delivery does not come back, whatever is lost of the process.
+///
+/// holds C-S9 C-P7
+#[test]
+fn what_was_removed_does_not_come_back() {
+    let remove_all = |case: &Case| case.remove("alice", &[0, 1, 2], || ()).unwrap();
+    let remove_last = |case: &Case| case.remove("alice", &[2], || ()).unwrap();
+    let remove_first = |case: &Case| case.remove("alice", &[0, 1], || ()).unwrap();
+    let rewritten = |case: &Case| fs::write(case.dir.path().join("alice.mbox"), format!("{FROM}new\n\n")).unwrap();
+    let edited = |case: &Case| {
+        let content = case.content("alice").replace("one\r\n", "Status: RO\r\none\r\n");
+        fs::write(case.dir.path().join("alice.mbox"), content).unwrap();
+    };
+    let moved = |case: &Case| {
+        let content = case.content("alice");
+        fs::write(case.dir.path().join("alice.mbox"), content.strip_prefix(ALICE).unwrap()).unwrap();
+    };
+    let changes: [&dyn Fn(&Case); 6] = [&remove_all, &remove_last, &remove_first, &rewritten, &edited, &moved];
+    for (what, change) in changes.into_iter().enumerate() {
+        for reboot in [false, true] {
+            let case = two_mailboxes();
+            case.deliver(&["alice"], "one\r\n").unwrap();
+            case.deliver(&["alice", "bob"], "two\r\n").unwrap();
+            change(&case);
+            case.deliver(&["bob"], "three\r\n").unwrap();
+            let before = [case.content("alice"), case.content("bob")];
+            case.die();
+            if reboot {
+                case.reboot();
+            }
+            case.recover(Fault::None);
+            assert_eq!([case.content("alice"), case.content("bob")], before, "change {what}, reboot: {reboot}");
+            case.assert_tidy();
+        }
+    }
+}
+
+/// Messages that were accepted and are lost with the power come back, each once, also when two are the same.
+///
+/// holds C-S9
+#[test]
+fn what_a_power_cut_takes_comes_back() {
+    for lost in 0..200 {
+        let case = two_mailboxes();
+        for text in ["same\r\n", "same\r\n", "other\r\n"] {
+            case.deliver(&["alice", "bob"], text).unwrap();
+        }
+        let whole = case.content("alice");
+        let keep = whole.len().saturating_sub(lost).max(ALICE.len());
+        case.die();
+        case.reboot();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(case.dir.path().join("alice.mbox"))
+            .unwrap()
+            .set_len(keep as u64)
+            .unwrap();
+        case.recover(Fault::None);
+        assert_eq!(case.content("alice"), whole, "{lost} octets lost");
+        case.assert_tidy();
+    }
+}
+
+/// After a checkpoint nothing is left to recover, and the journal is small.
+///
+/// holds C-S9
+#[test]
+fn a_checkpoint_frees_the_journal() {
+    let case = two_mailboxes();
+    for _ in 0..10 {
+        case.deliver(&["alice", "bob"], &"x\r\n".repeat(10_000)).unwrap();
+    }
+    let octets = || -> u64 {
+        let names = super::names_in(&case.store.place.segments);
+        names.iter().map(|name| fs::metadata(case.store.place.segments.join(name)).unwrap().len()).sum()
+    };
+    assert!(octets() > 300_000);
+    case.store.place.journal.checkpoint(&case.store.place);
+    case.store.place.journal.checkpoint(&case.store.place);
+    assert!(octets() < 4096, "an idle journal has {} octets", octets());
+    let before = case.content("alice");
+    case.deliver(&["alice"], "next\r\n").unwrap();
+    assert!(has_entry(&case.content("alice"), &before, "next\r\n"));
+    case.assert_tidy();
+    assert_eq!(super::names_in(&case.store.place.segments), [""; 0]);
+}
+
+/// Every operation of a checkpoint fails, or the process dies within it: nothing is lost or twice.
+///
+/// holds C-S9
+#[test]
+fn a_checkpoint_with_any_operation_failing_or_dying() {
+    for make in [|number| Fault::Fail(number, EIO), |number| Fault::Fail(number, ENOSPC), Fault::Die] {
+        for number in 0.. {
+            let case = two_mailboxes();
+            case.deliver(&["alice", "bob"], "one\r\n").unwrap();
+            case.store.place.files.inject(make(number));
+            case.store.place.journal.checkpoint(&case.store.place);
+            let failed = case.store.place.files.done() > number;
+            case.store.place.files.inject(Fault::None);
+            if !matches!(make(number), Fault::Die(_)) {
+                case.deliver(&["alice", "bob"], "two\r\n").unwrap();
+            }
+            let before = [case.content("alice"), case.content("bob")];
+            case.die();
+            case.reboot();
+            case.recover(Fault::None);
+            assert_eq!([case.content("alice"), case.content("bob")], before, "operation {number}");
+            case.assert_tidy();
+            if !failed {
+                assert!(number > 3, "all operations are counted: {number}");
+                break;
+            }
+        }
     }
 }

@@ -1,0 +1,232 @@
+//! Group commit: messages that wait at the same time are delivered together, with one flush of the journal.
+//!
+//! Nobody waits for company. The first message to come is delivered at once, by a job that goes on as long as there are
+//! more; whatever comes meanwhile is the next group.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use crate::append::{self, Message};
+use crate::locks::{Locked, TIMEOUT_MAX, jitter, lock_now, with_mailboxes};
+use crate::place::Place;
+use crate::{StoreError, recover};
+
+/// Most messages of a group.
+const GROUP_MAX: usize = 512;
+/// Most octets of a group, each message counted for each of its mailboxes.
+const GROUP_MAX_OCTETS: u64 = 4 * 1024 * 1024;
+/// Most mailboxes of a group: each takes two descriptors.
+const GROUP_MAX_MAILBOXES: usize = 64;
+/// A message with more octets, counted for each of its mailboxes, is long: it is not written to the journal.
+const SMALL_MAX_OCTETS: u64 = 1024 * 1024;
+/// First wait for a mailbox that somebody else has; doubled until it is as long as that for other locks.
+const FIRST_RETRY: Duration = Duration::from_millis(2);
+
+/// The messages that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<Pending>,
+    /// A job is delivering, and will look for more.
+    is_led: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    message: Message,
+    reply: oneshot::Sender<Outcome>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Done(Result<(), StoreError>),
+    /// Somebody else has this mailbox.
+    Busy(Message, String),
+}
+
+impl Waiting {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Delivers a message, together with others. On `Ok` it is durable.
+///
+/// # Errors
+/// [`StoreError::Locked`] when its mailboxes were not had within `timeout`; otherwise as [`append::deliver`].
+pub(crate) async fn deliver(place: &Arc<Place>, message: Message, timeout: Duration) -> Result<(), StoreError> {
+    let octets = message.text.octets().saturating_mul(message.names.len() as u64);
+    if !message.text.is_in_memory() || octets > SMALL_MAX_OCTETS {
+        let names = message.names.clone();
+        let ours = Arc::clone(place);
+        return with_mailboxes(place, &names, timeout, move |locked| {
+            or_make_room(&ours, || append::deliver_large(&ours, locked, &message))
+        })
+        .await;
+    }
+    let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+    let mut message = message;
+    let mut pause = FIRST_RETRY;
+    loop {
+        let busy = match submit(place, message).await {
+            Ok(Outcome::Done(result)) => return result,
+            Ok(Outcome::Busy(ours, name)) => {
+                message = ours;
+                name
+            }
+            Err(_) => return Err(StoreError::io(&place.dir, io::Error::other("the delivery was stopped"))),
+        };
+        if Instant::now() >= deadline {
+            return Err(StoreError::Locked { path: place.mailbox(&busy) });
+        }
+        sleep_until(deadline.min(Instant::now() + pause.min(jitter()))).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// Tries again when the disk is full, if the journal can give some of it back.
+fn or_make_room(place: &Place, mut work: impl FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    match work() {
+        Err(StoreError::Full { .. }) => {
+            place.journal.make_room(place);
+            work()
+        }
+        result => result,
+    }
+}
+
+fn submit(place: &Arc<Place>, message: Message) -> oneshot::Receiver<Outcome> {
+    let (reply, outcome) = oneshot::channel();
+    let mut state = place.waiting.state();
+    state.messages.push_back(Pending { message, reply });
+    if !std::mem::replace(&mut state.is_led, true) {
+        let leader = Leader(Arc::clone(place));
+        drop(state);
+        tokio::task::spawn_blocking(move || leader.lead());
+    }
+    outcome
+}
+
+/// The job that delivers.
+struct Leader(Arc<Place>);
+
+impl Leader {
+    fn lead(&self) {
+        loop {
+            let group = {
+                let mut state = self.0.waiting.state();
+                let group = next_group(&mut state.messages);
+                if group.is_empty() {
+                    state.is_led = false;
+                    return;
+                }
+                group
+            };
+            deliver_group(&self.0, group);
+        }
+    }
+}
+
+impl Drop for Leader {
+    /// If it panicked, or never ran, nobody delivers what waits.
+    fn drop(&mut self) {
+        let mut state = self.0.waiting.state();
+        if std::thread::panicking() || state.is_led {
+            state.is_led = false;
+            state.messages.clear();
+        }
+    }
+}
+
+fn next_group(messages: &mut VecDeque<Pending>) -> Vec<Pending> {
+    let mut group: Vec<Pending> = Vec::new();
+    let (mut octets, mut names) = (0, 0);
+    while let Some(next) = messages.pop_front() {
+        // Nobody waits for it any more.
+        if next.reply.is_closed() {
+            continue;
+        }
+        octets += next.message.text.octets() * next.message.names.len() as u64;
+        names += next.message.names.len();
+        let is_one_more = group.len() == GROUP_MAX || octets > GROUP_MAX_OCTETS || names > GROUP_MAX_MAILBOXES;
+        if is_one_more && !group.is_empty() {
+            messages.push_front(next);
+            break;
+        }
+        group.push(next);
+    }
+    group
+}
+
+/// Delivers the messages whose mailboxes can be had now.
+fn deliver_group(place: &Arc<Place>, group: Vec<Pending>) {
+    let (messages, replies): (Vec<Message>, Vec<_>) =
+        group.into_iter().map(|Pending { message, reply }| (message, reply)).unzip();
+    match try_group(place, messages) {
+        Group::Done(messages) => {
+            drop(messages);
+            replies.into_iter().for_each(|reply| drop(reply.send(Outcome::Done(Ok(())))));
+        }
+        Group::Busy(messages, name) if messages.len() == 1 => {
+            for (message, reply) in messages.into_iter().zip(replies) {
+                let _ = reply.send(Outcome::Busy(message, name.clone()));
+            }
+        }
+        Group::Failed(messages, error) if messages.len() == 1 => {
+            let mut error = Some(error);
+            for reply in replies {
+                if let Some(error) = error.take() {
+                    let _ = reply.send(Outcome::Done(Err(error)));
+                }
+            }
+        }
+        // One of them is in the way of the others.
+        Group::Busy(messages, _) | Group::Failed(messages, _) => {
+            for (message, reply) in messages.into_iter().zip(replies) {
+                deliver_group(place, vec![Pending { message, reply }]);
+            }
+        }
+    }
+}
+
+enum Group {
+    Done(Vec<Message>),
+    Busy(Vec<Message>, String),
+    Failed(Vec<Message>, StoreError),
+}
+
+fn try_group(place: &Arc<Place>, messages: Vec<Message>) -> Group {
+    let mut names: Vec<&String> = messages.iter().flat_map(|message| &message.names).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut locked: Vec<Locked> = Vec::with_capacity(names.len());
+    for name in names {
+        match lock_now(place, name) {
+            Ok(Some(mailbox)) => locked.push(mailbox),
+            Ok(None) => {
+                let name = name.clone();
+                return Group::Busy(messages, name);
+            }
+            Err(error) => return Group::Failed(messages, error),
+        }
+    }
+    match recover::repair(place, &mut locked) {
+        Ok(None) => {}
+        Ok(Some(name)) => return Group::Busy(messages, name),
+        Err(error) => return Group::Failed(messages, error),
+    }
+    let result = or_make_room(place, || append::deliver(place, &mut locked, &messages));
+    // The locks go before anybody hears of it.
+    drop(locked);
+    match result {
+        Ok(()) => Group::Done(messages),
+        Err(error) => Group::Failed(messages, error),
+    }
+}

@@ -1,0 +1,629 @@
+//! Power cuts, simulated: every operation of a workload is recorded, and for the moment behind each of them states are
+//! made that a file system may show after the power comes back. What was not flushed may be there or not, in any order
+//! and by halves: each sector of a write on its own, a size without its data, a name without its file. The real recovery
+//! then has to show every message that was accepted, once and whole, and no other but those that were being accepted.
+//!
+//! `PILLARBOX_CRASH_STATES` says how many states are made at the most (`make crash`); `PILLARBOX_CRASH_SEED` makes the
+//! same ones again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{self, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{Case, FROM, run};
+use crate::files::tests::{Fault, Operation};
+use crate::place::{Place, read_at};
+use crate::scan::scan;
+use crate::{Claim as _, Mailbox, Queue as _, Store as _, recover};
+
+/// What disks write whole.
+const SECTOR: usize = 512;
+/// What file systems clear when a file is cut.
+const BLOCK: usize = 4096;
+/// States of a run that names no number.
+const STATES: usize = 6_000;
+const MAILBOXES: [&str; 2] = ["alice", "bob"];
+
+/// A little generator of numbers (xorshift), so that a seed gives the same states everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below `bound`.
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % (bound as u64)).unwrap()
+    }
+}
+
+/// What the workload did to one message in one mailbox, by the operations that had been recorded then.
+#[derive(Clone, Debug)]
+struct Message {
+    text: String,
+    mailboxes: Vec<&'static str>,
+    begun: usize,
+    /// `usize::MAX`: never.
+    accepted: usize,
+    /// Where its removal began and was acknowledged, by mailbox.
+    removed: BTreeMap<&'static str, (usize, usize)>,
+}
+
+/// A workload in progress.
+struct Workload {
+    case: Case,
+    messages: Vec<Message>,
+}
+
+impl Workload {
+    fn new() -> Self {
+        let old = |name| format!("{FROM}old {name}\r\n\n");
+        let case = Case::new(&[("alice", &old("alice")), ("bob", &old("bob"))]);
+        fs::write(case.dir.path().join("mqueue"), "").unwrap();
+        let messages = MAILBOXES
+            .map(|name| Message {
+                text: format!("old {name}\r\n"),
+                mailboxes: vec![name],
+                begun: 0,
+                accepted: 0,
+                removed: BTreeMap::new(),
+            })
+            .to_vec();
+        Self { case, messages }
+    }
+
+    fn at(&self) -> usize {
+        self.case.store.place.files.recorded()
+    }
+
+    /// Delivers messages that wait together.
+    fn deliver(&mut self, deliveries: &[(&[&'static str], usize)]) {
+        let begun = self.at();
+        let first = self.messages.len();
+        let texts: Vec<String> = deliveries
+            .iter()
+            .enumerate()
+            .map(|(number, (_, lines))| format!("message {}\r\n{}", first + number, "line\r\n".repeat(*lines)))
+            .collect();
+        let store = &self.case.store;
+        run(async {
+            let mut waiting = Vec::new();
+            for ((names, _), text) in deliveries.iter().zip(&texts) {
+                let mut draft = store.draft();
+                draft.append(text.as_bytes()).await.unwrap();
+                let text = draft.finish().await.unwrap();
+                let envelope = pillarbox_proto::Envelope {
+                    reverse_path: pillarbox_proto::ReversePath(Some("x@localhost".parse().unwrap())),
+                    forward_paths: Vec::new(),
+                };
+                let local: Vec<Mailbox> =
+                    names.iter().filter(|name| **name != "mqueue").map(|name| Mailbox((*name).to_owned())).collect();
+                let is_remote = local.len() < names.len();
+                let store = store.clone();
+                waiting.push(tokio::spawn(async move {
+                    let remote = ["z@x.org".parse().unwrap()];
+                    store.accept(&envelope, text, &local, if is_remote { &remote } else { &[] }).await
+                }));
+            }
+            for delivery in waiting {
+                delivery.await.unwrap().unwrap();
+            }
+        });
+        let accepted = self.at();
+        for ((names, _), text) in deliveries.iter().zip(texts) {
+            self.messages.push(Message { text, mailboxes: names.to_vec(), begun, accepted, removed: BTreeMap::new() });
+        }
+    }
+
+    /// Removes the messages that `which` names, by their place in the mailbox.
+    fn remove(&mut self, name: &'static str, which: &[usize]) {
+        let begun = self.at();
+        let before = texts(&self.case.dir.path().join(format!("{name}.mbox"))).unwrap();
+        self.case.remove(name, which, || ()).unwrap();
+        let done = self.at();
+        for index in which {
+            let removed = self.messages.iter_mut().find(|message| message.text == before[*index]).unwrap();
+            removed.removed.insert(name, (begun, done));
+        }
+    }
+
+    /// Sends the first item of the queue.
+    fn send(&mut self) {
+        let begun = self.at();
+        let store = &self.case.store;
+        run(async {
+            let items = store.browse().await.unwrap();
+            let mut claim = store.claim(&items[0]).await.unwrap().unwrap();
+            claim.settle(&["z@x.org".parse().unwrap()]).await.unwrap();
+        });
+        let done = self.at();
+        let sent = self
+            .messages
+            .iter_mut()
+            .find(|message| message.mailboxes.contains(&"mqueue") && !message.removed.contains_key("mqueue"))
+            .unwrap();
+        sent.removed.insert("mqueue", (begun, done));
+    }
+
+    /// Another program appends, and flushes or not: then its message may be lost, and is not looked at.
+    fn foreign(&mut self, name: &'static str, flushes: bool) {
+        let begun = self.at();
+        let path = self.case.dir.path().join(format!("{name}.mbox"));
+        let text = format!("message {} of another program\r\n", self.messages.len());
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let files = &self.case.store.place.files;
+        files.write_all_at(&file, &path, format!("{FROM}{text}\n").as_bytes(), file.metadata().unwrap().len()).unwrap();
+        if flushes {
+            files.sync_data(&file, &path).unwrap();
+        }
+        let accepted = if flushes { self.at() } else { usize::MAX };
+        self.messages.push(Message { text, mailboxes: vec![name], begun, accepted, removed: BTreeMap::new() });
+    }
+
+    fn checkpoint(&self) {
+        self.case.store.place.journal.checkpoint(&self.case.store.place);
+    }
+}
+
+/// The texts in a mailbox or the queue, without what is in front of them.
+fn texts(path: &Path) -> Result<Vec<String>, String> {
+    let content = fs::read(path).map_err(|error| error.to_string())?;
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let entries = scan(|buffer, offset| read_at(&file, buffer, offset)).map_err(|error| error.to_string())?;
+    // An item whose only recipient is struck out is over.
+    let is_over = |text: &String| text.starts_with("#-Envelope-To: ");
+    let texts = entries
+        .iter()
+        .map(|entry| {
+            let text = &content[usize::try_from(entry.text).unwrap()..usize::try_from(entry.end).unwrap()];
+            let text = String::from_utf8(text.to_vec()).map_err(|error| error.to_string())?;
+            Ok(text.strip_prefix("X-Envelope-To: <z@x.org>\n\n").unwrap_or(&text).to_owned())
+        })
+        .collect::<Result<Vec<_>, String>>();
+    texts.map(|texts| texts.into_iter().filter(|text| !is_over(text)).collect())
+}
+
+fn workloads() -> Vec<(&'static str, Workload)> {
+    let make = |what: &'static str, work: fn(&mut Workload)| {
+        let mut workload = Workload::new();
+        workload.case.store.place.files.start_recording();
+        work(&mut workload);
+        (what, workload)
+    };
+    vec![
+        make("one by one", |work| {
+            work.deliver(&[(&["alice"], 3)]);
+            work.deliver(&[(&MAILBOXES, 200)]);
+            work.deliver(&[(&["bob"], 3)]);
+        }),
+        make("together", |work| {
+            work.deliver(&[(&["alice"], 3), (&MAILBOXES, 100), (&["alice"], 300), (&["bob"], 1)]);
+            work.deliver(&[(&["bob"], 3), (&["alice"], 100), (&MAILBOXES, 3)]);
+        }),
+        make("with checkpoints", |work| {
+            work.deliver(&[(&MAILBOXES, 100)]);
+            work.checkpoint();
+            work.deliver(&[(&MAILBOXES, 20)]);
+            work.deliver(&[(&["alice"], 20)]);
+            work.checkpoint();
+            work.checkpoint();
+            work.deliver(&[(&["alice"], 3)]);
+        }),
+        make("long", |work| {
+            work.deliver(&[(&["alice"], 3)]);
+            work.deliver(&[(&MAILBOXES, 13_000)]);
+            work.deliver(&[(&MAILBOXES, 3)]);
+        }),
+        make("removals", |work| {
+            work.deliver(&[(&MAILBOXES, 30), (&["alice"], 100), (&["alice"], 3)]);
+            work.remove("alice", &[1, 2]);
+            work.deliver(&[(&MAILBOXES, 3)]);
+            work.remove("bob", &[0, 1]);
+            work.remove("alice", &[2]);
+            work.deliver(&[(&["alice"], 3)]);
+            work.remove("alice", &[0, 1, 2]);
+            work.deliver(&[(&MAILBOXES, 3)]);
+        }),
+        make("the queue", |work| {
+            work.deliver(&[(&["alice", "mqueue"], 3)]);
+            work.deliver(&[(&["mqueue"], 200), (&["alice", "mqueue"], 3)]);
+            work.send();
+            work.deliver(&[(&["mqueue"], 3)]);
+            work.send();
+            work.send();
+        }),
+        make("other programs", |work| {
+            work.foreign("alice", false);
+            work.deliver(&[(&MAILBOXES, 100)]);
+            work.foreign("alice", true);
+            work.deliver(&[(&["alice"], 3)]);
+            work.foreign("bob", false);
+            work.deliver(&[(&MAILBOXES, 3)]);
+            work.remove("alice", &[0]);
+        }),
+    ]
+}
+
+/// A file as the disk has it, and what has been done to it since it was flushed.
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(Vec<u8>, usize),
+    SetLen(usize),
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write(octets, at) => {
+                if content.len() < at + octets.len() {
+                    content.resize(at + octets.len(), 0);
+                }
+                content[*at..at + octets.len()].copy_from_slice(octets);
+            }
+            Self::SetLen(octets) => content.resize(*octets, 0),
+        }
+    }
+}
+
+/// A change of names in one folder.
+#[derive(Clone, Debug)]
+enum Naming {
+    Add(PathBuf, u64),
+    Remove(PathBuf),
+    Replace { from: PathBuf, to: PathBuf, inode: u64 },
+}
+
+impl Naming {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Add(path, inode) => {
+                names.insert(path.clone(), *inode);
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+            Self::Replace { from, to, inode } => {
+                names.remove(from);
+                names.insert(to.clone(), *inode);
+            }
+        }
+    }
+}
+
+/// A file system while the workload goes on.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    inodes: BTreeMap<u64, Inode>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    /// As programs see them.
+    names: BTreeMap<PathBuf, u64>,
+    pending_names: BTreeMap<PathBuf, Vec<Naming>>,
+}
+
+impl Disk {
+    fn name(&mut self, naming: Naming) {
+        let (Naming::Add(path, _) | Naming::Remove(path) | Naming::Replace { to: path, .. }) = &naming;
+        let dir = path.parent().unwrap().to_owned();
+        naming.apply(&mut self.names);
+        self.pending_names.entry(dir).or_default().push(naming);
+    }
+
+    fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Create(path, inode) => {
+                self.inodes.insert(*inode, Inode::default());
+                self.name(Naming::Add(path.clone(), *inode));
+            }
+            Operation::Write(inode, octets, at) => {
+                let at = usize::try_from(*at).unwrap();
+                self.inodes.get_mut(inode).unwrap().pending.push(Change::Write(octets.clone(), at));
+            }
+            Operation::SetLen(inode, octets) => {
+                let octets = usize::try_from(*octets).unwrap();
+                self.inodes.get_mut(inode).unwrap().pending.push(Change::SetLen(octets));
+            }
+            Operation::Sync(inode) => {
+                let Inode { durable, pending } = self.inodes.get_mut(inode).unwrap();
+                pending.drain(..).for_each(|change| change.apply(durable));
+            }
+            Operation::Rename(from, to) => {
+                let inode = self.names[from];
+                self.name(Naming::Replace { from: from.clone(), to: to.clone(), inode });
+            }
+            Operation::Link(from, to) => self.name(Naming::Add(to.clone(), self.names[from])),
+            Operation::Remove(path) => self.name(Naming::Remove(path.clone())),
+            Operation::SyncDir(dir) => {
+                let pending = self.pending_names.remove(dir).unwrap_or_default();
+                pending.iter().for_each(|naming| naming.apply(&mut self.durable_names));
+            }
+        }
+    }
+
+    /// What may be there when the power comes back. `mood` says how much of what was not flushed is.
+    fn after_power_cut(&self, random: &mut Random, mood: Mood) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut names = self.durable_names.clone();
+        for pending in self.pending_names.values() {
+            // A folder's changes come to the disk in their order, as journalling file systems write them.
+            let kept = match mood {
+                Mood::All => pending.len(),
+                Mood::Nothing => 0,
+                _ => random.below(pending.len() + 1),
+            };
+            pending[..kept].iter().for_each(|naming| naming.apply(&mut names));
+        }
+        let mut contents: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        for inode in names.values().collect::<BTreeSet<_>>() {
+            contents.insert(*inode, self.inodes[inode].after_power_cut(random, mood));
+        }
+        names.into_iter().map(|(path, inode)| (path, contents[&inode].clone())).collect()
+    }
+}
+
+/// How a power cut takes what was not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    All,
+    Nothing,
+    /// Each sector and each size on its own.
+    Sectors,
+    /// The size is the newest, as if it had been written first; the data is there sector by sector.
+    SizeFirst,
+    /// Up to some operation, as if they had been written in order; the last one by half.
+    Prefix,
+}
+
+impl Inode {
+    fn after_power_cut(&self, random: &mut Random, mood: Mood) -> Vec<u8> {
+        let mut states = vec![self.durable.clone()];
+        for change in &self.pending {
+            let mut next = states.last().unwrap().clone();
+            change.apply(&mut next);
+            states.push(next);
+        }
+        let newest = states.last().unwrap();
+        match mood {
+            Mood::All => return newest.clone(),
+            Mood::Nothing => return self.durable.clone(),
+            Mood::Prefix => {
+                let kept = random.below(states.len());
+                let mut content = states[kept].clone();
+                if let Some(Change::Write(octets, at)) = self.pending.get(kept) {
+                    let sectors = random.below(octets.len() / SECTOR + 1) * SECTOR;
+                    Change::Write(octets[..sectors].to_vec(), *at).apply(&mut content);
+                }
+                return content;
+            }
+            Mood::Sectors | Mood::SizeFirst => {}
+        }
+        let chosen = if mood == Mood::SizeFirst { states.len() - 1 } else { random.below(states.len()) };
+        let mut content = vec![0; states[chosen].len()];
+        for (number, sector) in content.chunks_mut(SECTOR).enumerate() {
+            let begin = number * SECTOR;
+            let mut from = random.below(states.len());
+            // Cutting a file writes zeros up to the end of a block, and the size later; it takes nothing else away.
+            let is_zeroed = begin < states[from].len().next_multiple_of(BLOCK);
+            if from > chosen && states[from].len() < begin + sector.len() && !is_zeroed {
+                from = chosen;
+            }
+            let state = &states[from];
+            let (begin, end) = (begin.min(state.len()), (begin + sector.len()).min(state.len()));
+            sector[..end - begin].copy_from_slice(&state[begin..end]);
+        }
+        content
+    }
+}
+
+/// Puts a state into the folder. Mailboxes keep their inodes, because journals name them.
+fn put(case: &Case, state: &BTreeMap<PathBuf, Vec<u8>>) {
+    let place = &case.store.place;
+    for folder in [&place.dir, &*place.side, &place.segments] {
+        for name in super::names_in(folder) {
+            let path = folder.join(name);
+            if path.is_file() && !(state.contains_key(&path) && folder == place.dir.as_path()) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    for (path, content) in state {
+        fs::write(path, content).unwrap();
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            // It is of before the system was started.
+            let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+            OpenOptions::new().write(true).open(path).unwrap().set_modified(made).unwrap();
+        }
+    }
+    // The system has been started since.
+    case.reboot();
+}
+
+/// Takes off what a power cut has left of a message of another program: zeros, and the empty line in front of them.
+fn strip_torn(text: &mut String) {
+    if text.ends_with('\0') {
+        let kept = text.trim_end_matches('\0').len();
+        text.truncate(kept);
+        if let Some(kept) = text.strip_suffix("\n\n").map(|kept| kept.len() + 1) {
+            text.truncate(kept);
+        }
+    }
+}
+
+/// What is wrong after a recovery, if anything is. `at` operations had been done.
+fn judge(work: &Workload, at: usize) -> Result<(), String> {
+    let place = &work.case.store.place;
+    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for name in ["alice", "bob", "mqueue"] {
+        let path = if name == "mqueue" { place.dir.join(name) } else { place.mailbox(name) };
+        let texts = texts(&path)?;
+        let mut texts = texts;
+        if work.messages.iter().any(|message| message.accepted == usize::MAX) {
+            // What another program did not flush may be torn, and then looks like the end of what is before it.
+            texts.iter_mut().for_each(strip_torn);
+            texts.retain(|text| !text.is_empty());
+        }
+        for text in &texts {
+            if !work.messages.iter().any(|message| message.text == *text && message.mailboxes.contains(&name)) {
+                return Err(format!("{name} has a torn message: {:?}", text.chars().take(200).collect::<String>()));
+            }
+        }
+        found.insert(name, texts);
+    }
+    for message in work.messages.iter().filter(|message| message.begun <= at) {
+        let count = |name: &str| found[name].iter().filter(|text| **text == message.text).count();
+        for name in &message.mailboxes {
+            let may_be_gone = message.removed.get(name).is_some_and(|(begun, _)| *begun <= at);
+            let is_gone = message.removed.get(name).is_some_and(|(_, done)| *done <= at);
+            let expected = match (message.accepted <= at, is_gone, may_be_gone) {
+                (_, true, _) => 0..=0,
+                (true, false, false) => 1..=1,
+                _ => 0..=1,
+            };
+            if !expected.contains(&count(name)) {
+                return Err(format!("{name} has {:?} {} times", message.text.lines().next(), count(name)));
+            }
+        }
+        // All or nothing, where nobody has removed it.
+        let kept: Vec<usize> = message
+            .mailboxes
+            .iter()
+            .filter(|name| !message.removed.contains_key(*name))
+            .map(|name| count(name))
+            .collect();
+        if kept.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err(format!("{:?} is in some of its mailboxes only", message.text.lines().next()));
+        }
+    }
+    // A removal happens or not.
+    for name in ["alice", "bob", "mqueue"] {
+        let mut removals: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for message in &work.messages {
+            if let Some(removal) = message.removed.get(name) {
+                removals
+                    .entry(*removal)
+                    .or_default()
+                    .push(found[name].iter().filter(|text| **text == message.text).count());
+            }
+        }
+        for ((begun, _), counts) in removals {
+            if begun <= at && counts.windows(2).any(|pair| pair[0] != pair[1]) {
+                return Err(format!("{name}: a removal happened by half"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Recovers a state, and again, and says what is wrong.
+fn try_state(
+    work: &Workload,
+    at: usize,
+    state: &BTreeMap<PathBuf, Vec<u8>>,
+    dies: Option<usize>,
+) -> Result<(), String> {
+    put(&work.case, state);
+    if let Some(number) = dies {
+        // The power is cut again, but nothing is lost by that.
+        let place = Arc::new(Place::open(work.case.dir.path()).map_err(|error| error.to_string())?);
+        place.files.inject(Fault::Die(number));
+        let _ = recover::start(&place);
+        place.journal.die();
+        drop(place);
+        work.case.reboot();
+    }
+    let (recovery, _) = work.case.recover(Fault::None);
+    judge(work, at).map_err(|wrong| format!("{wrong} (recovery: {recovery})"))?;
+    let before = [work.case.content("alice"), work.case.content("bob")];
+    let (again, _) = work.case.recover(Fault::None);
+    if [work.case.content("alice"), work.case.content("bob")] != before || again.updates_finished > 0 {
+        return Err(format!("a second recovery did something: {again}"));
+    }
+    Ok(())
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |value| value.parse().unwrap())
+}
+
+/// What was on the disk when the workload began.
+fn start(work: &Workload) -> Disk {
+    let mut start = Disk::default();
+    for name in ["alice.mbox", "bob.mbox", "mqueue"] {
+        let path = work.case.store.place.dir.join(name);
+        let inode = path.metadata().unwrap().ino();
+        let old = |who: &str| format!("{FROM}old {who}\r\n\n").into_bytes();
+        let durable = name.strip_suffix(".mbox").map_or_else(Vec::new, old);
+        start.inodes.insert(inode, Inode { durable, pending: Vec::new() });
+        start.names.insert(path.clone(), inode);
+        start.durable_names.insert(path, inode);
+    }
+    start
+}
+
+/// holds C-S9 C-P7 C-F1
+#[test]
+#[expect(clippy::print_stdout, reason = "how many states there were is a result")]
+fn power_cuts() {
+    let wanted = usize::try_from(setting("PILLARBOX_CRASH_STATES", STATES as u64)).unwrap();
+    let seed = setting("PILLARBOX_CRASH_SEED", 0x5eed);
+    let mut seen = HashSet::new();
+    let (mut tried, mut violations) = (0, Vec::new());
+    let mut workloads: Vec<_> = workloads()
+        .into_iter()
+        .map(|(what, work)| {
+            let operations = work.case.store.place.files.stop_recording();
+            work.case.die();
+            (what, work, operations)
+        })
+        .collect();
+    let disks: Vec<Disk> = workloads.iter().map(|(_, work, _)| start(work)).collect();
+    let moments: usize = workloads.iter().map(|(_, _, operations)| operations.len() + 1).sum();
+    let each = wanted.div_ceil(moments).max(4);
+    let mut random = Random(seed | 1);
+    for ((what, work, operations), start) in workloads.iter_mut().zip(disks) {
+        let mut disk = start;
+        for at in 0..=operations.len() {
+            if let Some(before) = at.checked_sub(1) {
+                disk.apply(&operations[before]);
+            }
+            for number in 0..each {
+                let mood = match number {
+                    0 => Mood::All,
+                    1 => Mood::Nothing,
+                    _ => [Mood::Sectors, Mood::SizeFirst, Mood::Prefix][number % 3],
+                };
+                let state = disk.after_power_cut(&mut random, mood);
+                let mut hash = DefaultHasher::new();
+                (&*what, at, &state).hash(&mut hash);
+                if !seen.insert(hash.finish()) {
+                    continue;
+                }
+                tried += 1;
+                let dies = (number % 5 == 4).then(|| random.below(30));
+                if let Err(wrong) = try_state(work, at, &state, dies) {
+                    violations.push(format!("{what}, {at} of {} operations, {mood:?}: {wrong}", operations.len()));
+                }
+            }
+        }
+    }
+    println!("{tried} different states after power cuts, seed {seed}: {} violations", violations.len());
+    assert!(
+        violations.is_empty(),
+        "{} of {tried} states, seed {seed}:\n{}",
+        violations.len(),
+        violations[..violations.len().min(20)].join("\n")
+    );
+    assert!(tried >= wanted.min(1_000), "only {tried} states");
+}

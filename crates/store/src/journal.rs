@@ -1,0 +1,356 @@
+//! The journal: accepted mail is durable here first, for all mailboxes with one flush (`docs/durability.md`).
+//!
+//! Each process writes to segments of its own. Deliveries go into the active one. When it is full or some time has
+//! passed, a checkpoint flushes the mailboxes that its records are about; then its space is used again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::StoreError;
+use crate::locks::Locked;
+use crate::place::Place;
+
+pub(crate) mod record;
+pub(crate) mod restore;
+pub(crate) mod segment;
+
+use segment::{Found, Segment};
+
+/// A segment of this many octets is full.
+pub(crate) const SEGMENT_MAX_OCTETS: u64 = 16 * 1024 * 1024;
+/// A segment about this many mailboxes is full: they are kept open until they are flushed.
+pub(crate) const UNFLUSHED_MAX: usize = 128;
+/// Accepted mail is flushed to its mailbox after this time, and twice this time at the most.
+pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// Segments that wait for a checkpoint; a delivery that would make them more does one itself.
+const FULL_MAX: usize = 2;
+/// Most inodes whose names are remembered to be durable.
+const KNOWN_MAX: usize = 4096;
+
+/// The segments of this process for one folder.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    state: Mutex<State>,
+    /// One checkpoint at a time.
+    checkpoint: Mutex<()>,
+    /// The id of the next delivery. Ids begin at random, so that those of different processes differ.
+    next_id: Mutex<Option<u64>>,
+    ticker: Mutex<Option<Arc<Ticker>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    active: Option<Arc<Segment>>,
+    /// To be checkpointed, oldest first.
+    full: Vec<Arc<Segment>>,
+    /// Free for use.
+    spare: Option<Arc<Segment>>,
+    /// A flush of a mailbox or of the segment failed. They stay for the next start to recover; until then they only
+    /// say that their writer lives.
+    retired: Vec<Arc<Segment>>,
+    /// Files whose names have been made durable by this process.
+    known: HashMap<String, u64>,
+}
+
+/// The active segment, as long as a delivery goes on.
+#[derive(Debug)]
+pub(crate) struct InUse(pub(crate) Arc<Segment>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Journal {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Numbers for `count` deliveries: the first of them.
+    pub(crate) fn ids(&self, count: usize) -> u64 {
+        let mut next = self.next_id.lock().unwrap_or_else(PoisonError::into_inner);
+        // Half of the numbers are left to count.
+        let first = next.unwrap_or_else(|| segment::random() >> 1);
+        *next = Some(first + count as u64);
+        first
+    }
+
+    /// The segment to write to. Makes it, and room in it, when there is none.
+    pub(crate) fn begin(&self, place: &Place) -> Result<InUse, StoreError> {
+        loop {
+            let mut state = self.state();
+            let is_full =
+                |segment: &Segment| segment.octets() >= SEGMENT_MAX_OCTETS || segment.unflushed() >= UNFLUSHED_MAX;
+            if let Some(full) = state.active.take_if(|segment| is_full(segment)) {
+                state.full.push(full);
+                self.wake();
+            }
+            if state.full.len() > FULL_MAX {
+                drop(state);
+                self.flush_full(place);
+                if self.state().full.len() > FULL_MAX {
+                    return Err(StoreError::io(&place.segments, std::io::Error::other("no room for more mail")));
+                }
+                continue;
+            }
+            let segment = match state.active.clone().or_else(|| state.spare.take()) {
+                Some(segment) => segment,
+                None => Arc::new(Segment::create(place)?),
+            };
+            state.active = Some(Arc::clone(&segment));
+            segment.enter();
+            return Ok(InUse(segment));
+        }
+    }
+
+    /// Flushes DIR if a mailbox has a file that this process has not seen yet: whoever made it may not have made its
+    /// name durable, and then it is not this file that is there after a power cut.
+    pub(crate) fn make_names_durable<'a>(
+        &self,
+        place: &Place,
+        mailboxes: impl Iterator<Item = (&'a str, u64)> + Clone,
+    ) -> Result<(), StoreError> {
+        let is_new = {
+            let state = self.state();
+            mailboxes.clone().any(|(name, inode)| state.known.get(name) != Some(&inode))
+        };
+        if is_new {
+            place.sync_dir()?;
+            let mut state = self.state();
+            if state.known.len() >= KNOWN_MAX {
+                state.known.clear();
+            }
+            state.known.extend(mailboxes.map(|(name, inode)| (name.to_owned(), inode)));
+        }
+        Ok(())
+    }
+
+    /// Nobody writes to this segment any more, because a flush of it failed.
+    pub(crate) fn retire(&self, segment: &Arc<Segment>) {
+        let mut state = self.state();
+        if state.active.take_if(|active| Arc::ptr_eq(active, segment)).is_some() {
+            // Its mailboxes may still be flushed, and then it is of no use.
+            state.full.push(Arc::clone(segment));
+        }
+    }
+
+    /// Gives a segment up: whoever locks one of its mailboxes next recovers it, as if this process had died.
+    pub(crate) fn abandon(&self, segment: &Arc<Segment>) {
+        let mut state = self.state();
+        state.active.take_if(|active| Arc::ptr_eq(active, segment));
+        state.full.retain(|full| !Arc::ptr_eq(full, segment));
+        drop(state);
+        segment.disown();
+    }
+
+    /// Everything of this process up to now that is about a mailbox is over: what stands there is durable. To be called
+    /// under its lock, before anything is removed from it.
+    pub(crate) fn settle(&self, place: &Place, mailbox: &Locked) -> Result<(), StoreError> {
+        let mut is_flushed = false;
+        let mut flush = || {
+            if !std::mem::replace(&mut is_flushed, true) {
+                place.files.sync_data(&mailbox.file, &mailbox.path)?;
+            }
+            Ok(())
+        };
+        // Not beside a checkpoint, which may use a segment again.
+        let _checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.own();
+        for segment in own.iter().filter(|segment| segment.is_about(&mailbox.name)) {
+            flush()?;
+            segment.settle(place, &mailbox.name)?;
+        }
+        for path in others(place, &own)? {
+            if let Some(found) = Found::open(&path)? {
+                found.settle(place, &mailbox.name, &mut flush)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The segments of this process.
+    fn own(&self) -> Vec<Arc<Segment>> {
+        let state = self.state();
+        let State { active, full, spare, retired, .. } = &*state;
+        active.iter().chain(full).chain(spare).chain(retired).map(Arc::clone).collect()
+    }
+
+    /// The segments of processes that are dead.
+    pub(crate) fn dead(&self, place: &Place) -> Result<Vec<Found>, StoreError> {
+        let mut dead = Vec::new();
+        for path in others(place, &self.own())? {
+            if let Some(found) = Found::open(&path)?
+                && !found.is_live()?
+            {
+                dead.push(found);
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Flushes the mailboxes of all mail that was accepted, and makes the journal small.
+    pub(crate) fn checkpoint(&self, place: &Place) {
+        let mut state = self.state();
+        if let Some(active) = state.active.take_if(|active| !active.is_settled() || active.octets() > IDLE_OCTETS) {
+            state.full.push(active);
+        }
+        let idle = state.spare.clone().filter(|_| state.active.is_none() && state.full.is_empty());
+        drop(state);
+        self.flush_full(place);
+        if let Some(idle) = idle {
+            // It costs space and nothing else.
+            let _ = idle.shrink(place);
+        }
+    }
+
+    /// Gives back the space of the journal, as far as it is not needed: the disk is full.
+    pub(crate) fn make_room(&self, place: &Place) {
+        self.checkpoint(place);
+        let spare = self.state().spare.clone();
+        if let Some(spare) = spare {
+            let _ = spare.shrink(place);
+        }
+    }
+
+    /// All segments are given up, as if the process had died.
+    #[cfg(test)]
+    pub(crate) fn die(&self) {
+        *self.state() = State::default();
+    }
+
+    /// Does what a checkpoint does with the segments that are full.
+    fn flush_full(&self, place: &Place) {
+        let _checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = self.state().full.clone();
+        for segment in full.iter().filter(|segment| !segment.is_in_use()) {
+            let keep = segment.octets();
+            let done = segment.flush_mailboxes(place).and_then(|()| segment.reset(place, keep));
+            let mut state = self.state();
+            state.full.retain(|other| !Arc::ptr_eq(other, segment));
+            match done {
+                Err(error) => {
+                    state.retired.push(Arc::clone(segment));
+                    drop(state);
+                    place.note(|notes| {
+                        notes.problem(format!("mail stays in the journal until the next start: {error}"))
+                    });
+                }
+                Ok(()) if state.spare.is_none() && segment.is_trusted() => state.spare = Some(Arc::clone(segment)),
+                Ok(()) => {
+                    drop(state);
+                    // It says nothing any more; if this fails, the next start removes it.
+                    let _ = place.files.remove(&segment.path);
+                }
+            }
+        }
+    }
+
+    /// A last checkpoint: leaves no file behind that has become of no use.
+    pub(crate) fn close(&self, place: &Place) {
+        self.checkpoint(place);
+        let mut state = self.state();
+        if let Some(active) = state.active.take_if(|active| active.is_settled()) {
+            let _ = place.files.remove(&active.path);
+        }
+        if let Some(spare) = state.spare.take() {
+            let _ = place.files.remove(&spare.path);
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(ticker) = &*self.ticker.lock().unwrap_or_else(PoisonError::into_inner) {
+            ticker.ring(Ring::Now);
+        }
+    }
+
+    /// From now on a thread does checkpoints, as long as the place is in use.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn checkpoint_in_background(place: &Arc<Place>) -> Result<(), StoreError> {
+        let ticker = Arc::new(Ticker::default());
+        let (weak, ours) = (Arc::downgrade(place), Arc::clone(&ticker));
+        std::thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || tick(&weak, &ours))
+            .map_err(|source| StoreError::io(&place.segments, source))?;
+        *place.journal.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticker);
+        Ok(())
+    }
+
+    /// Ends the thread.
+    pub(crate) fn stop(&self) {
+        if let Some(ticker) = self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ticker.ring(Ring::End);
+        }
+    }
+}
+
+/// An idle segment has this many octets at the most.
+const IDLE_OCTETS: u64 = 4096;
+
+/// Whether this is the name of a segment; one that is being made has another.
+pub(crate) fn is_segment(file: &str) -> bool {
+    file.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// The segments in the folder that are not this process's own.
+fn others(place: &Place, own: &[Arc<Segment>]) -> Result<Vec<PathBuf>, StoreError> {
+    let mut others = Vec::new();
+    for name in place.names_in(&place.segments)?.into_iter().filter(|name| is_segment(name)) {
+        let path = place.segments.join(name);
+        if !own.iter().any(|segment| segment.path == path) {
+            others.push(path);
+        }
+    }
+    Ok(others)
+}
+
+/// What wakes the thread that does checkpoints.
+#[derive(Debug, Default)]
+struct Ticker {
+    ring: Mutex<Ring>,
+    bell: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ring {
+    #[default]
+    No,
+    Now,
+    End,
+}
+
+impl Ticker {
+    fn ring(&self, ring: Ring) {
+        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = ring;
+        self.bell.notify_one();
+    }
+
+    /// Waits until it rings, or the time has come.
+    fn wait(&self) -> Ring {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.bell.wait_timeout_while(ring, CHECKPOINT_EVERY, |ring| *ring == Ring::No);
+        let (mut ring, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let rang = *ring;
+        if rang == Ring::Now {
+            *ring = Ring::No;
+        }
+        rang
+    }
+}
+
+fn tick(place: &Weak<Place>, ticker: &Ticker) {
+    loop {
+        let ring = ticker.wait();
+        let Some(place) = place.upgrade() else { return };
+        match ring {
+            Ring::End => return,
+            Ring::Now => place.journal.flush_full(&place),
+            Ring::No => place.journal.checkpoint(&place),
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! One file of a journal, `.pillarbox/journal/PID-N`.
+//!
+//! Three octets of it are locked on their own, whatever stands there. Its writer locks the first for as long as it
+//! lives; so a segment whose first octet is free needs recovery. Whoever recovers it locks the second. Whoever writes a
+//! record locks the third meanwhile: also other processes write one kind of record, [`Record::Settled`].
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::record::{HEADER_OCTETS, Header, Record};
+use crate::StoreError;
+use crate::locks::{Locked, Part, is_locked, try_lock_part, unlock};
+use crate::place::{Place, open_if_there, read_at};
+
+const OWNER: Part = Part { at: 0, octets: 1 };
+const RECOVERY: Part = Part { at: 1, octets: 1 };
+const WRITING: Part = Part { at: 2, octets: 1 };
+
+/// Longest wait for another process that writes a record; that takes one flush.
+const WRITING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries to get the lock.
+const WRITING_RETRY: Duration = Duration::from_millis(1);
+
+/// What tells one boot of the system from another; empty where the system does not say, and then all are one.
+static BOOT: LazyLock<String> = LazyLock::new(|| {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
+});
+
+/// The boot that a record written now is of.
+pub(crate) fn boot() -> &'static str {
+    &BOOT
+}
+
+/// A segment that this process writes to. It is given up when dropped, and then looks like one of a dead process.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    file: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    seed: u64,
+    /// Where the next record goes.
+    end: u64,
+    /// No flush of it has failed.
+    is_trusted: bool,
+    /// Deliveries under way.
+    users: usize,
+    /// The mailboxes that are not flushed yet, as they are open.
+    unflushed: HashMap<(String, u64), Unflushed>,
+    /// The mailboxes that records are about which a recovery would do again.
+    names: HashSet<String>,
+}
+
+/// A mailbox that has grown.
+#[derive(Debug)]
+struct Unflushed {
+    path: PathBuf,
+    file: Arc<File>,
+    /// Its size.
+    end: u64,
+}
+
+impl Segment {
+    /// Makes a segment, durably.
+    pub(crate) fn create(place: &Place) -> Result<Self, StoreError> {
+        // Whoever sees it under its name sees that its writer lives.
+        let (written, path) = (place.unique(&place.segments, "new-"), place.unique(&place.segments, ""));
+        let file = place.files.create_new(&written)?;
+        let seed = random();
+        let header = Header { boot: boot().to_owned(), seed };
+        let made = try_lock_part(&file, &written, OWNER)
+            .and_then(|_| place.files.write_all_at(&file, &written, &header.encode(), 0))
+            .and_then(|()| place.files.sync_all(&file, &written))
+            .and_then(|()| place.files.rename(&written, &path))
+            .and_then(|()| place.sync_segments());
+        if let Err(error) = made {
+            // What stays says nothing, and the next start removes it.
+            let _ = place.files.remove(&written);
+            let _ = place.files.remove(&path);
+            return Err(error);
+        }
+        let state = State {
+            seed,
+            end: HEADER_OCTETS as u64,
+            is_trusted: true,
+            users: 0,
+            unflushed: HashMap::new(),
+            names: HashSet::new(),
+        };
+        Ok(Self { path, file, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Octets of header and records.
+    pub(crate) fn octets(&self) -> u64 {
+        self.state().end
+    }
+
+    /// How many mailboxes wait to be flushed.
+    pub(crate) fn unflushed(&self) -> usize {
+        self.state().unflushed.len()
+    }
+
+    /// Whether there is anything a recovery would do.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state().names.is_empty()
+    }
+
+    pub(crate) fn enter(&self) {
+        self.state().users += 1;
+    }
+
+    pub(crate) fn leave(&self) {
+        self.state().users -= 1;
+    }
+
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.state().users > 0
+    }
+
+    /// Writes records behind the others; says where they begin. Not durable before [`Segment::sync`].
+    ///
+    /// # Errors
+    /// No record has come in.
+    pub(crate) fn append(&self, place: &Place, records: &[Record]) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let mut octets = Vec::new();
+        records.iter().for_each(|record| record.encode(state.seed, &mut octets));
+        let _writing = Writing::take(&self.file, &self.path)?;
+        let at = end_of_records(&self.file, &self.path, state.seed, state.end)?;
+        place.files.write_all_at(&self.file, &self.path, &octets, at)?;
+        state.end = at + octets.len() as u64;
+        Ok(at)
+    }
+
+    /// Makes all records durable.
+    ///
+    /// # Errors
+    /// Nobody knows which of them are. It must not be written to any more.
+    pub(crate) fn sync(&self, place: &Place) -> Result<(), StoreError> {
+        place.files.sync_data(&self.file, &self.path).inspect_err(|_| self.state().is_trusted = false)
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.state().is_trusted
+    }
+
+    /// Gives it up: to all others, its writer is dead.
+    pub(crate) fn disown(&self) {
+        unlock(&self.file, OWNER);
+    }
+
+    /// Whether a recovery would look into this mailbox.
+    pub(crate) fn is_about(&self, name: &str) -> bool {
+        self.state().names.contains(name)
+    }
+
+    /// Keeps no space but the header's. There are no records.
+    pub(crate) fn shrink(&self, place: &Place) -> Result<(), StoreError> {
+        let state = self.state();
+        let _writing = Writing::take(&self.file, &self.path)?;
+        let octets = self.file.metadata().map_err(|source| StoreError::io(&self.path, source))?.len();
+        if state.end == HEADER_OCTETS as u64 && octets > state.end {
+            return place.files.set_len(&self.file, &self.path, state.end);
+        }
+        Ok(())
+    }
+
+    /// Cuts off what begins at `at`, because nobody knows whether it is on the disk.
+    pub(crate) fn cut(&self, place: &Place, at: u64) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let _writing = Writing::take(&self.file, &self.path)?;
+        place.files.set_len(&self.file, &self.path, at)?;
+        state.end = at;
+        Ok(())
+    }
+
+    /// From now on a recovery would look into these mailboxes.
+    pub(crate) fn names(&self, names: impl Iterator<Item = String>) {
+        self.state().names.extend(names);
+    }
+
+    /// A mailbox has grown up to `end` and is not flushed.
+    pub(crate) fn grown(&self, mailbox: &Locked, inode: u64, end: u64) {
+        let (path, file) = (mailbox.path.clone(), Arc::clone(&mailbox.file));
+        self.state().unflushed.insert((mailbox.name.clone(), inode), Unflushed { path, file, end });
+    }
+
+    /// How long a mailbox was when it had grown, unless it has been flushed since.
+    pub(crate) fn end_of(&self, name: &str, inode: u64) -> Option<u64> {
+        self.state().unflushed.get(&(name.to_owned(), inode)).map(|unflushed| unflushed.end)
+    }
+
+    /// Records, durably, that nothing is to be done again in a mailbox, which is flushed. Its lock is held.
+    pub(crate) fn settle(&self, place: &Place, name: &str) -> Result<(), StoreError> {
+        if !self.state().names.contains(name) {
+            return Ok(());
+        }
+        self.append(place, &[Record::Settled { name: name.to_owned() }])?;
+        self.sync(place)?;
+        let mut state = self.state();
+        state.names.remove(name);
+        state.unflushed.retain(|(unflushed, _), _| unflushed != name);
+        Ok(())
+    }
+
+    /// Flushes the mailboxes. What has been written to since must not be about others: nobody uses the segment.
+    pub(crate) fn flush_mailboxes(&self, place: &Place) -> Result<(), StoreError> {
+        let unflushed = std::mem::take(&mut self.state().unflushed);
+        let mut mailboxes: Vec<_> = unflushed.into_values().collect();
+        mailboxes.sort_by(|one, other| one.path.cmp(&other.path));
+        mailboxes.into_iter().try_for_each(|Unflushed { path, file, .. }| place.files.sync_data(&file, &path))
+    }
+
+    /// Makes all records void, durably, so that their space can be used again. Keeps the space of at most `keep` octets.
+    pub(crate) fn reset(&self, place: &Place, keep: u64) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let _writing = Writing::take(&self.file, &self.path)?;
+        let seed = random();
+        let header = Header { boot: boot().to_owned(), seed };
+        place.files.write_all_at(&self.file, &self.path, &header.encode(), 0)?;
+        place.files.sync_data(&self.file, &self.path)?;
+        state.seed = seed;
+        state.end = HEADER_OCTETS as u64;
+        state.names.clear();
+        let octets = self.file.metadata().map_err(|source| StoreError::io(&self.path, source))?.len();
+        if octets > keep.max(state.end) {
+            place.files.set_len(&self.file, &self.path, keep.max(state.end))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a child that has not called `exec` yet has it as well.
+        self.disown();
+    }
+}
+
+/// A segment of another process, living or dead.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) path: PathBuf,
+    file: File,
+}
+
+/// What is in a segment.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) header: Header,
+    pub(crate) records: Vec<Record>,
+    /// Where the next record goes.
+    end: u64,
+}
+
+impl Found {
+    /// Opens a segment, if it is still there.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
+        match File::options().read(true).write(true).open(path) {
+            Ok(file) => Ok(Some(Self { path: path.to_owned(), file })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::io(path, source)),
+        }
+    }
+
+    /// Opens a segment to look into it, if it is still there; changes nothing.
+    pub(crate) fn look(path: &Path) -> Result<Option<Self>, StoreError> {
+        Ok(open_if_there(path)?.map(|file| Self { path: path.to_owned(), file }))
+    }
+
+    /// Whether its writer lives.
+    pub(crate) fn is_live(&self) -> Result<bool, StoreError> {
+        is_locked(&self.file, &self.path, OWNER)
+    }
+
+    /// Takes the right to recover it until this is dropped; `false`: somebody else has it.
+    pub(crate) fn try_recover(&self) -> Result<bool, StoreError> {
+        try_lock_part(&self.file, &self.path, RECOVERY)
+    }
+
+    /// Reads it; `None` if it is no segment, or was never finished.
+    pub(crate) fn read(&self) -> Result<Option<Content>, StoreError> {
+        let failed = |source| StoreError::io(&self.path, source);
+        let octets = usize::try_from(self.file.metadata().map_err(failed)?.len()).unwrap_or(usize::MAX);
+        let mut content = vec![0; octets];
+        let read = read_at(&self.file, &mut content, 0).map_err(failed)?;
+        content.truncate(read);
+        let Some(header) = Header::parse(&content) else { return Ok(None) };
+        let mut records = Vec::new();
+        let mut end = HEADER_OCTETS;
+        while let Some((record, octets)) = content.get(end..).and_then(|rest| Record::parse(header.seed, rest)) {
+            records.push(record);
+            end += octets;
+        }
+        Ok(Some(Content { header, records, end: end as u64 }))
+    }
+
+    /// [`Segment::settle`] for a segment of somebody else, if there is anything to settle; `flush` makes the mailbox
+    /// durable before.
+    pub(crate) fn settle(
+        &self,
+        place: &Place,
+        name: &str,
+        flush: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let _writing = Writing::take(&self.file, &self.path)?;
+        let Some(content) = self.read()? else { return Ok(()) };
+        if !content.is_about(name) {
+            return Ok(());
+        }
+        flush()?;
+        let mut octets = Vec::new();
+        Record::Settled { name: name.to_owned() }.encode(content.header.seed, &mut octets);
+        place.files.write_all_at(&self.file, &self.path, &octets, content.end)?;
+        place.files.sync_data(&self.file, &self.path)
+    }
+}
+
+/// What a recovery has to look after in one mailbox.
+#[derive(Debug)]
+pub(crate) enum Unsettled<'a> {
+    /// To be there, unless it was `applied` and somebody has removed it.
+    Delivery { delivery: &'a super::record::Delivery, placement: &'a super::record::Placement, applied: bool },
+    /// To be cut off, unless that was `applied`.
+    Cut { cut: &'a super::record::Cut, applied: bool },
+    /// To be cut off.
+    Large { large: &'a super::record::Large, placement: &'a super::record::Placement },
+}
+
+impl Unsettled<'_> {
+    pub(crate) fn id(&self) -> u64 {
+        match self {
+            Self::Delivery { delivery, .. } => delivery.id,
+            Self::Cut { cut, .. } => cut.id,
+            Self::Large { large, .. } => large.id,
+        }
+    }
+
+    /// Whether the mailbox shows it already; a long message is never done before it is accepted.
+    pub(crate) fn is_applied(&self) -> bool {
+        matches!(self, Self::Delivery { applied: true, .. } | Self::Cut { applied: true, .. })
+    }
+
+    pub(crate) fn placement(&self) -> &super::record::Placement {
+        match self {
+            Self::Delivery { placement, .. } | Self::Large { placement, .. } => placement,
+            Self::Cut { cut, .. } => &cut.placement,
+        }
+    }
+}
+
+impl Content {
+    /// Whether there is anything to do in this mailbox.
+    pub(crate) fn is_about(&self, name: &str) -> bool {
+        self.unsettled().iter().any(|unsettled| unsettled.placement().name == name)
+    }
+
+    /// What no later record says to be over, in the order of the records.
+    pub(crate) fn unsettled(&self) -> Vec<Unsettled<'_>> {
+        let mut unsettled: Vec<Unsettled<'_>> = Vec::new();
+        for record in &self.records {
+            match record {
+                Record::Delivery(delivery) => {
+                    unsettled.extend(delivery.placements.iter().map(|placement| Unsettled::Delivery {
+                        delivery,
+                        placement,
+                        applied: false,
+                    }))
+                }
+                Record::Cut(cut) => unsettled.push(Unsettled::Cut { cut, applied: false }),
+                Record::Large(large) => {
+                    unsettled.extend(large.placements.iter().map(|placement| Unsettled::Large { large, placement }));
+                }
+                Record::Applied { first, last } => {
+                    for unsettled in &mut unsettled {
+                        let is_named = (*first..=*last).contains(&unsettled.id());
+                        if let Unsettled::Delivery { applied, .. } | Unsettled::Cut { applied, .. } = unsettled {
+                            *applied |= is_named;
+                        }
+                    }
+                }
+                Record::Committed { id } => unsettled
+                    .retain(|unsettled| !matches!(unsettled, Unsettled::Large { large, .. } if large.id == *id)),
+                Record::Revoked { first, last } => {
+                    unsettled.retain(|unsettled| !(*first..=*last).contains(&unsettled.id()));
+                }
+                Record::Settled { name } => unsettled.retain(|unsettled| unsettled.placement().name != *name),
+            }
+        }
+        unsettled
+    }
+}
+
+/// The lock of who writes a record.
+struct Writing<'a>(&'a File);
+
+impl<'a> Writing<'a> {
+    fn take(file: &'a File, path: &Path) -> Result<Self, StoreError> {
+        let deadline = Instant::now() + WRITING_TIMEOUT;
+        while !try_lock_part(file, path, WRITING)? {
+            if Instant::now() >= deadline {
+                return Err(StoreError::Locked { path: path.to_owned() });
+            }
+            std::thread::sleep(WRITING_RETRY);
+        }
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        unlock(self.0, WRITING);
+    }
+}
+
+/// Where the records end, if they did at `end` a moment ago: other processes may have settled mailboxes since.
+fn end_of_records(file: &File, path: &Path, seed: u64, mut end: u64) -> Result<u64, StoreError> {
+    // A record that settles a mailbox is shorter than this.
+    let mut octets = [0; 256];
+    loop {
+        let read = read_at(file, &mut octets, end).map_err(|source| StoreError::io(path, source))?;
+        match Record::parse(seed, &octets[..read]) {
+            Some((_, length)) => end += length as u64,
+            None => return Ok(end),
+        }
+    }
+}
+
+/// A number that nobody else knows. Every `RandomState` has other keys.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
