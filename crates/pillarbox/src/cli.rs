@@ -169,6 +169,9 @@ pub struct Pillarbox {
 pub enum Command {
     /// Run SMTP and POP3 in one process
     Serve(Serve),
+    /// Kill servers while they work, and look whether mail is lost, twice or torn
+    #[cfg(feature = "tools")]
+    Torture(Torture),
     /// Mailboxes
     #[command(subcommand)]
     User(User),
@@ -179,6 +182,27 @@ pub enum Command {
     /// written to or waits for the next start.
     #[cfg(feature = "tools")]
     Fsck(Fsck),
+}
+
+/// `pillarbox torture`.
+#[cfg(feature = "tools")]
+#[derive(Args, Debug)]
+pub struct Torture {
+    /// How long: 30s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_time)]
+    pub time: Duration,
+    /// Repeats the messages and the order of kills of an earlier run
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Clients that send at the same time
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub clients: u16,
+    /// Print the figures as a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// A new folder for the mail
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 /// `pillarbox serve`.

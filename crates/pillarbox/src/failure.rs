@@ -17,6 +17,8 @@ pub mod exit {
     pub const NO_INPUT: u8 = 66;
     /// A service is not available, e.g. the port is in use.
     pub const UNAVAILABLE: u8 = 69;
+    /// The program is wrong.
+    pub const SOFTWARE: u8 = 70;
     /// The system failed us.
     pub const OS_ERROR: u8 = 71;
     /// A file cannot be created.

@@ -16,6 +16,8 @@ pub mod pop3;
 pub mod refusal;
 pub mod serve;
 pub mod smtp;
+#[cfg(feature = "tools")]
+pub mod torture;
 pub mod user;
 
 /// The classic password of every user (C-P3). Everybody knows it: that is why servers listen on loopback only.

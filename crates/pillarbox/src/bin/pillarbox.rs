@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use pillarbox::cli::{self, Command, Pillarbox};
 #[cfg(feature = "tools")]
-use pillarbox::fsck;
+use pillarbox::{fsck, torture};
 use pillarbox::{serve, user};
 
 fn main() -> ExitCode {
@@ -13,5 +13,7 @@ fn main() -> ExitCode {
         Command::User(command) => user::run(command),
         #[cfg(feature = "tools")]
         Command::Fsck(options) => fsck::run(&options),
+        #[cfg(feature = "tools")]
+        Command::Torture(options) => torture::run(&options),
     })
 }
