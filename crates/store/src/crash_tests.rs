@@ -163,7 +163,7 @@ fn has_entry(content: &str, before: &str, text: &str) -> bool {
             let entry = added.strip_prefix(separator).unwrap();
             let (from_line, rest) = entry.split_once('\n').unwrap();
             assert!(from_line.starts_with("From <x@localhost> "), "{content:?}");
-            assert_eq!(rest, format!("{text}\n"), "a torn message");
+            assert_eq!(rest, format!("{}\n", text.replace("\nFrom ", "\n>From ")), "a torn message");
             true
         }
         None => panic!("{content:?} does not begin with {before:?}"),

@@ -33,7 +33,7 @@ pub(super) fn send(shared: &Shared, mut random: Random) {
 fn send_some(shared: &Shared, which: usize, smtp: SocketAddr, random: &mut Random) -> io::Result<()> {
     let mut connection = Connection::open(smtp)?;
     connection.expect("220")?;
-    connection.command("EHLO localhost", "250")?;
+    connection.command("HELO localhost", "250")?;
     for _ in 0..random.below(20) {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let mut mailboxes = vec![random.choose(&MAILBOXES)];

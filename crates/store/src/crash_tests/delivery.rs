@@ -13,8 +13,11 @@ const BOB: &str = "From b Mon Aug 22 23:00:00 2016\nwithout end";
 
 /// A text that goes into the journal, and one that does not.
 fn texts() -> [String; 2] {
-    let line = "0123456789".repeat(7) + "\r\n";
-    [line.repeat(2), line.repeat(5_000)]
+    // Some lines are quoted, and look like the beginning of another message then.
+    let line = "0123456789".repeat(7)
+        + "\r\nFrom a Mon Aug 22 23:00:00 2016\r\n"
+        + &("0123456789".repeat(7) + "\r\n").repeat(9);
+    [line.clone(), line.repeat(500)]
 }
 
 fn two_mailboxes() -> Case {
@@ -190,7 +193,8 @@ fn torn(case: &Case, text: &str) {
         case.store.place.files.inject(Fault::Die(number));
         case.deliver(&["alice", "bob"], text).unwrap_err();
         case.die();
-        if case.content("alice") != ALICE {
+        // A piece of it, and not more.
+        if case.content("alice").len() > ALICE.len() + text.len() / 4 {
             return;
         }
         case.recover(Fault::None);

@@ -26,6 +26,8 @@ const SECTOR: usize = 512;
 const BLOCK: usize = 4096;
 /// States of a run that names no number.
 const STATES: usize = 6_000;
+/// What messages are made of: one line is quoted, and looks like the beginning of another message then.
+const LINES: &str = "line\r\nFrom a Mon Aug 22 23:00:00 2016\r\n";
 const MAILBOXES: [&str; 2] = ["alice", "bob"];
 
 /// A little generator of numbers (xorshift), so that a seed gives the same states everywhere.
@@ -91,7 +93,7 @@ impl Workload {
         let texts: Vec<String> = deliveries
             .iter()
             .enumerate()
-            .map(|(number, (_, lines))| format!("message {}\r\n{}", first + number, "line\r\n".repeat(*lines)))
+            .map(|(number, (_, lines))| format!("message {}\r\n{}", first + number, LINES.repeat(*lines)))
             .collect();
         let store = &self.case.store;
         run(async {
@@ -185,6 +187,7 @@ fn texts(path: &Path) -> Result<Vec<String>, String> {
         .map(|entry| {
             let text = &content[usize::try_from(entry.text).unwrap()..usize::try_from(entry.end).unwrap()];
             let text = String::from_utf8(text.to_vec()).map_err(|error| error.to_string())?;
+            let text = text.replace("\n>From ", "\nFrom ");
             Ok(text.strip_prefix("X-Envelope-To: <z@x.org>\n\n").unwrap_or(&text).to_owned())
         })
         .collect::<Result<Vec<_>, String>>();
@@ -201,15 +204,15 @@ fn workloads() -> Vec<(&'static str, Workload)> {
     vec![
         make("one by one", |work| {
             work.deliver(&[(&["alice"], 3)]);
-            work.deliver(&[(&MAILBOXES, 200)]);
+            work.deliver(&[(&MAILBOXES, 40)]);
             work.deliver(&[(&["bob"], 3)]);
         }),
         make("together", |work| {
-            work.deliver(&[(&["alice"], 3), (&MAILBOXES, 100), (&["alice"], 300), (&["bob"], 1)]);
-            work.deliver(&[(&["bob"], 3), (&["alice"], 100), (&MAILBOXES, 3)]);
+            work.deliver(&[(&["alice"], 3), (&MAILBOXES, 25), (&["alice"], 60), (&["bob"], 1)]);
+            work.deliver(&[(&["bob"], 3), (&["alice"], 25), (&MAILBOXES, 3)]);
         }),
         make("with checkpoints", |work| {
-            work.deliver(&[(&MAILBOXES, 100)]);
+            work.deliver(&[(&MAILBOXES, 25)]);
             work.checkpoint();
             work.deliver(&[(&MAILBOXES, 20)]);
             work.deliver(&[(&["alice"], 20)]);
@@ -219,11 +222,11 @@ fn workloads() -> Vec<(&'static str, Workload)> {
         }),
         make("long", |work| {
             work.deliver(&[(&["alice"], 3)]);
-            work.deliver(&[(&MAILBOXES, 13_000)]);
+            work.deliver(&[(&MAILBOXES, 1_800)]);
             work.deliver(&[(&MAILBOXES, 3)]);
         }),
         make("removals", |work| {
-            work.deliver(&[(&MAILBOXES, 30), (&["alice"], 100), (&["alice"], 3)]);
+            work.deliver(&[(&MAILBOXES, 30), (&["alice"], 25), (&["alice"], 3)]);
             work.remove("alice", &[1, 2]);
             work.deliver(&[(&MAILBOXES, 3)]);
             work.remove("bob", &[0, 1]);
@@ -234,7 +237,7 @@ fn workloads() -> Vec<(&'static str, Workload)> {
         }),
         make("the queue", |work| {
             work.deliver(&[(&["alice", "mqueue"], 3)]);
-            work.deliver(&[(&["mqueue"], 200), (&["alice", "mqueue"], 3)]);
+            work.deliver(&[(&["mqueue"], 40), (&["alice", "mqueue"], 3)]);
             work.send();
             work.deliver(&[(&["mqueue"], 3)]);
             work.send();
@@ -242,7 +245,7 @@ fn workloads() -> Vec<(&'static str, Workload)> {
         }),
         make("other programs", |work| {
             work.foreign("alice", false);
-            work.deliver(&[(&MAILBOXES, 100)]);
+            work.deliver(&[(&MAILBOXES, 25)]);
             work.foreign("alice", true);
             work.deliver(&[(&["alice"], 3)]);
             work.foreign("bob", false);

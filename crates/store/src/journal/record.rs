@@ -23,7 +23,7 @@ const MAGIC: &[u8; 4] = b"pbx1";
 /// Octets in front of a record's body.
 const FRAME_OCTETS: usize = 24;
 /// Of a large text, each block of this many octets has its hash in the journal.
-pub(crate) const BLOCK_OCTETS: usize = 64 * 1024;
+pub(crate) const BLOCK_OCTETS: usize = 4 * 1024;
 
 /// The header of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]

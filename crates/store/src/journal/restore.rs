@@ -19,6 +19,8 @@ use crate::update::rewrite_settled;
 
 /// How much is searched at once.
 const SEARCH_OCTETS: usize = if cfg!(test) { 1024 } else { 1024 * 1024 };
+/// How much in front of a block is looked at.
+const LEAD_OCTETS: usize = 64;
 /// How many octets of an entry are searched for; the others are compared where these are found.
 const NEEDLE_OCTETS: usize = 256;
 
@@ -192,21 +194,20 @@ fn from_line_before(mailbox: &Locked, at: u64, octets: usize) -> Result<Option<u
     let skip = octets.saturating_sub(FROM_LINE_MAX_OCTETS).max(3);
     let start = at + skip as u64;
     let window = read(mailbox, start, octets.saturating_sub(skip) + 2 + FROM_LINE_MAX_OCTETS)?;
-    let last = (octets + 2).saturating_sub(skip);
-    Ok(last_from_line(&window, last).map(|found| start + found as u64))
+    Ok(last_from_line(&window, octets.saturating_sub(skip)).map(|found| start + found as u64))
 }
 
-/// The last place up to `last` where a `From ` line begins, also in the middle of a line.
-fn last_from_line(window: &[u8], last: usize) -> Option<usize> {
-    let mut found = None;
-    for begin in memmem::find_iter(window, FROM).take_while(|begin| *begin <= last) {
-        let line = &window[begin..];
-        let end = memchr::memchr(b'\n', line).map_or(line.len(), |lf| lf + 1);
-        if is_from_line(&line[..end]) {
-            found = Some(begin);
-        }
-    }
-    found
+/// The last place where a `From ` line begins, also in the middle of a line, that reaches beyond `end`. One that does not
+/// is a line of our own text.
+fn last_from_line(window: &[u8], end: usize) -> Option<usize> {
+    let lines = memmem::find_iter(window, FROM).take_while(|begin| *begin <= end + 2);
+    lines.filter(|begin| from_line(&window[*begin..]).is_some_and(|line| begin + line.len() > end)).last()
+}
+
+/// The `From ` line that something begins with, if it is one.
+fn from_line(octets: &[u8]) -> Option<&[u8]> {
+    let line = &octets[..first_line(octets)];
+    is_from_line(line).then_some(line)
 }
 
 /// Looks for a message in the whole mailbox, where no other has been found.
@@ -280,15 +281,12 @@ fn theirs<'a>(
         let octets = usize::try_from(ours.end - at).map_or(BLOCK_OCTETS, |left| left.min(BLOCK_OCTETS));
         let block = read(mailbox, at, octets)?;
         if block.len() < octets || block_hash(&block) != *hash {
-            // Theirs may have begun in front of this block as well, if it begins as ours goes on; no line does so long.
-            let window = read(mailbox, at, octets + FROM_LINE_MAX_OCTETS)?;
-            let skip = usize::from(at == ours.start);
-            let found =
-                memmem::find_iter(&window[skip.min(window.len())..], FROM).map(|begin| begin + skip).find(|begin| {
-                    let line = &window[*begin..];
-                    let end = memchr::memchr(b'\n', line).map_or(line.len(), |lf| lf + 1);
-                    is_from_line(&line[..end])
-                });
+            // Not our own line, and none that is quoted in our text: that shows in front of it.
+            let lead = usize::try_from(at - ours.start).map_or(LEAD_OCTETS, |before| before.min(LEAD_OCTETS));
+            let window = read(mailbox, at - lead as u64, lead + octets + FROM_LINE_MAX_OCTETS)?;
+            let is_theirs = |begin: &usize| *begin >= lead.max(1) && !is_quoted(&window[..*begin]);
+            let mut begins = memmem::find_iter(&window, FROM).filter(is_theirs);
+            let found = begins.find(|begin| from_line(&window[*begin..]).is_some()).map(|begin| begin - lead);
             if let Some(found) = found {
                 return Ok(Some(at + found as u64));
             }
@@ -299,6 +297,13 @@ fn theirs<'a>(
         }
     }
     Ok((size > ours.end).then_some(ours.end))
+}
+
+/// Whether what follows is quoted: `>` and perhaps more of them stand in front of it, at the start of a line.
+fn is_quoted(before: &[u8]) -> bool {
+    let kept = before.iter().rposition(|octet| *octet != b'>').map_or(0, |last| last + 1);
+    let line = &before[..kept];
+    line.len() < before.len() && line.last().is_none_or(|octet| *octet == b'\n')
 }
 
 /// Up to `octets` octets from `at` on, as far as the file goes.
