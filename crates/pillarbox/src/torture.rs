@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use pillarbox_store::{Verdict as Verdicts, check};
+
 use crate::cli::Torture;
 use crate::failure::{Failure, exit};
 use crate::folder;
@@ -83,8 +85,17 @@ pub fn run(options: &Torture) -> Result<(), Failure> {
     shared.servers.restart(1)?;
     let left = read_what_is_left(&shared)?;
     shared.servers.end();
-    let verdict = shared.ledger().verdict(&left);
+    let mut verdict = shared.ledger().verdict(&left);
+    verdict.problems.extend(damage(&options.dir)?);
     tell(options, seed, kills, &verdict)
+}
+
+/// What the checker says once everything is recovered.
+fn damage(dir: &Path) -> Result<Vec<String>, Failure> {
+    drop(folder::open(dir, true)?);
+    let report = check(dir, &mut |_| ())?;
+    let is_sound = report.verdict() == Verdicts::Sound;
+    Ok(if is_sound { Vec::new() } else { report.findings.iter().map(|finding| format!("fsck: {finding}")).collect() })
 }
 
 fn prepare(dir: &Path) -> Result<(), Failure> {
@@ -212,7 +223,7 @@ fn tell(options: &Torture, seed: u64, kills: Kills, verdict: &Verdict) -> Result
             kills.all, kills.busy
         ));
     }
-    if lost + twice + torn > 0 {
+    if lost + twice + torn > 0 || !problems.is_empty() {
         let what = format!("mail was lost, doubled or torn; {} is left as it is", options.dir.display());
         return Err(Failure::new(exit::SOFTWARE, what));
     }

@@ -114,6 +114,20 @@ const PAGES: &[Page] = &[
         see_also: "pillarbox-user(1), smtp(1), pop3(1), forward(1)",
     },
     Page {
+        name: "pillarbox-torture",
+        exit: &[
+            ("0", "No message was lost, twice or torn."),
+            USAGE,
+            ("70", "One was; the folder is left as it is."),
+            SYSTEM,
+            ("73", "The folder cannot be made, or is not empty."),
+            ("74", "A mailbox could not be read at the end."),
+        ],
+        files: &[MAILBOX, WORKING],
+        signals: &[],
+        see_also: "pillarbox-fsck(1), pillarbox-serve(1)",
+    },
+    Page {
         name: "pillarbox-user",
         exit: &[OK, USAGE, ("other", "As the page of the subcommand says.")],
         files: &[],

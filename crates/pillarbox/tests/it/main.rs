@@ -18,4 +18,6 @@ mod peer;
 mod program;
 mod repairs;
 mod stop;
+#[cfg(feature = "tools")]
+mod torture;
 mod transcript;
