@@ -46,8 +46,8 @@ def smtp_under_load(bench):
             for path in paths.values():
                 path.write_bytes(b"")
             memory.start_over()
-    left = [path.name for path in bench.mail.rglob("*") if ".lock" in path.name or path.parent.name == "append"]
-    expect(not left, f"locks or intents that nobody removed: {left}")
+    left = [path.name for path in bench.mail.rglob("*") if ".lock" in path.name or path.parent.name == "journal"]
+    expect(not left, f"locks or journals that nobody removed: {left}")
     expect(in_data >= SMTP_KILLS // 2, f"only {in_data} kills came while a client waited for the reply to its data")
     return (f"{SMTP_KILLS} kills, {in_data} of them with a reply to data owed, {waiting} left a delivery to be settled; "
             f"{memory.totals[0]} messages acknowledged, {memory.totals[1]} cut off before the reply, "

@@ -121,7 +121,7 @@ class _Crowd:
         letters.expect_once(set(sent) - set(maybe_taken), set(maybe_sent) | set(maybe_taken), taken + left,
                             "all mailboxes")
         litter = [path.name for path in self._bench.mail.rglob("*") if ".lock" in path.name
-                  or path.parent.name == "append" or path.name.endswith((".update", ".tmp")) or "orphan" in path.name]
+                  or path.parent.name == "journal" or path.name.endswith((".update", ".tmp")) or "orphan" in path.name]
         expect(not litter, f"locks and records that nobody removed: {litter}")
         again = len(self._said("again"))
         return (f"{len(sent)} messages acknowledged to {len(self._writers)} writers ({len(maybe_sent)} cut off), "

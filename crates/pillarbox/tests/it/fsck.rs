@@ -159,18 +159,14 @@ fn nothing_is_changed() {
 
     let dir = folder();
     let side = dir.path().join(".pillarbox");
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let inode = dir.path().join("alice.mbox").metadata().unwrap().ino();
-    let target = format!("mailbox alice inode {inode} old 47 new 147 octets 100 hash 0000000000000000");
-    let intent = format!("pillarbox append 2\nboot {}\n{target}\nend\n", boot.trim());
     for (path, content) in [
         (dir.path().join("alice.mbox"), ENTRY.to_owned() + "From <x@lo"),
         (dir.path().join("bob.mbox"), "no From line".to_owned()),
         (dir.path().join("carla.mbox"), String::new()),
         (dir.path().join("bob.mbox.lock"), "1000000000\n".to_owned()),
         (dir.path().join("mqueue"), ENTRY.to_owned()),
-        (side.join("append/1000000000-1"), intent),
-        (side.join("append/new-1000000000-2"), String::new()),
+        (side.join("journal/1000000000-1"), "broken".to_owned()),
+        (side.join("journal/new-1000000000-2"), String::new()),
         (side.join("bob.update"), "broken".to_owned()),
         (side.join("bob.update.tmp"), "broken".to_owned()),
         (side.join("lock-1000000000-3"), String::new()),
