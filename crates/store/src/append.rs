@@ -3,6 +3,7 @@
 //! What is on disk at which moment, and what a crash makes of it, is in `docs/durability.md` under "Delivery".
 
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
         }
         records.push(Record::Delivery(delivery));
     }
-    commit(place, segment, mailboxes, &growths, &records)?;
+    commit(place, segment, mailboxes, &growths, &records, first..=last)?;
     drop(records);
     let applied = mailboxes.iter().zip(&growths).filter(|(_, growth)| !growth.grown.is_empty()).try_for_each(
         |(mailbox, growth)| place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old),
@@ -89,16 +90,21 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
 ///
 /// # Errors
 /// It may be there all the same; the journal knows.
-pub(crate) fn append_again(place: &Place, mailbox: &Locked, id: u64, message: &[u8]) -> Result<u64, StoreError> {
+pub(crate) fn append_again(place: &Place, mailbox: &mut Locked, id: u64, message: &[u8]) -> Result<u64, StoreError> {
     let in_use = place.journal.begin(place)?;
     let segment = &in_use.0;
     let mut growth = Growth::new(mailbox)?;
     let placement = Placement { head: 0, ..growth.placement(&mailbox.name) };
     let delivery = Delivery { id, placements: vec![placement.clone()], heads: Vec::new(), body: message.to_vec() };
     growth.grown = delivery.entry(&placement);
-    let mailboxes = std::slice::from_ref(mailbox);
-    commit(place, segment, mailboxes, std::slice::from_ref(&growth), &[Record::Delivery(delivery)])?;
-    place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old)?;
+    let mailboxes = std::slice::from_mut(mailbox);
+    commit(place, segment, mailboxes, std::slice::from_ref(&growth), &[Record::Delivery(delivery)], id..=id)?;
+    let mailbox = &mailboxes[0];
+    if let Err(error) = place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old) {
+        // The next try appends it once more, and nobody must see a part of it until then.
+        undo(place, segment, mailboxes, std::slice::from_ref(&growth), id, id);
+        return Err(error);
+    }
     segment.grown(mailbox, growth.inode, growth.end());
     Ok(placement.at + u64::from(placement.line_end))
 }
@@ -116,7 +122,7 @@ pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &M
         mailboxes.iter().zip(&growths).map(|(mailbox, growth)| growth.placement(&mailbox.name)).collect::<Vec<_>>();
     let shapes = message.heads().map(|head| shape(head, &message.text)).collect::<Result<_, _>>()?;
     let record = Record::Large(Large { id, placements: placements.clone(), shapes });
-    commit(place, segment, mailboxes, &growths, &[record])?;
+    commit(place, segment, mailboxes, &growths, &[record], id..=id)?;
     let heads: Vec<&str> = message.heads().collect();
     let write = |(mailbox, placement): (&Locked, &Placement)| {
         let mut at = placement.at;
@@ -155,7 +161,7 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), S
     let placement = Growth::at(mailbox, gap)?.placement(&mailbox.name);
     let rest = Rest::read(&mailbox.file, &mailbox.path, gap..size)?;
     let record = Record::Cut(Cut { id, placement: Placement { line_end: 0, ..placement }, size, rest });
-    make_durable(place, segment, std::slice::from_ref(mailbox), &[growth], &[record])?;
+    make_durable(place, segment, std::slice::from_ref(mailbox), &[growth], &[record], id..=id)?;
     // Flushed, so that what comes next is never mixed with what was here.
     let done = place
         .files
@@ -178,6 +184,7 @@ fn commit(
     mailboxes: &[Locked],
     growths: &[Growth],
     records: &[Record],
+    ids: RangeInclusive<u64>,
 ) -> Result<(), StoreError> {
     for (mailbox, growth) in mailboxes.iter().zip(growths) {
         // A recovery relies on what stands in front of a message: it is durable, or in a journal as well.
@@ -185,7 +192,7 @@ fn commit(
             place.files.sync_data(&mailbox.file, &mailbox.path)?;
         }
     }
-    make_durable(place, segment, mailboxes, growths, records)
+    make_durable(place, segment, mailboxes, growths, records, ids)
 }
 
 /// Makes records durable, and the names of the files that they are about.
@@ -195,6 +202,7 @@ fn make_durable(
     mailboxes: &[Locked],
     growths: &[Growth],
     records: &[Record],
+    ids: RangeInclusive<u64>,
 ) -> Result<(), StoreError> {
     let names = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));
     place.journal.make_names_durable(place, names)?;
@@ -202,7 +210,7 @@ fn make_durable(
     let at = segment.append(place, records)?;
     segment.sync(place).inspect_err(|_| {
         // Never flushed again: it would seem to succeed. If this fails too, a recovery may find what was refused.
-        let _ = segment.cut(place, at);
+        let _ = segment.withdraw(place, at, *ids.start(), *ids.end());
         place.journal.retire(segment);
     })
 }

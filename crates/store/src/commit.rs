@@ -107,7 +107,7 @@ fn submit(place: &Arc<Place>, message: Message) -> oneshot::Receiver<Outcome> {
     let mut state = place.waiting.state();
     state.messages.push_back(Pending { message, reply });
     if !std::mem::replace(&mut state.is_led, true) {
-        let leader = Leader(Arc::clone(place));
+        let mut leader = Leader { place: Arc::clone(place), is_over: false };
         drop(state);
         tokio::task::spawn_blocking(move || leader.lead());
     }
@@ -115,21 +115,26 @@ fn submit(place: &Arc<Place>, message: Message) -> oneshot::Receiver<Outcome> {
 }
 
 /// The job that delivers.
-struct Leader(Arc<Place>);
+struct Leader {
+    place: Arc<Place>,
+    /// It found nothing more to deliver. There may be another one by now.
+    is_over: bool,
+}
 
 impl Leader {
-    fn lead(&self) {
+    fn lead(&mut self) {
         loop {
             let group = {
-                let mut state = self.0.waiting.state();
+                let mut state = self.place.waiting.state();
                 let group = next_group(&mut state.messages);
                 if group.is_empty() {
                     state.is_led = false;
+                    self.is_over = true;
                     return;
                 }
                 group
             };
-            deliver_group(&self.0, group);
+            deliver_group(&self.place, group);
         }
     }
 }
@@ -137,8 +142,8 @@ impl Leader {
 impl Drop for Leader {
     /// If it panicked, or never ran, nobody delivers what waits.
     fn drop(&mut self) {
-        let mut state = self.0.waiting.state();
-        if std::thread::panicking() || state.is_led {
+        if !self.is_over {
+            let mut state = self.place.waiting.state();
             state.is_led = false;
             state.messages.clear();
         }
@@ -228,5 +233,33 @@ fn try_group(place: &Arc<Place>, messages: Vec<Message>) -> Group {
     match result {
         Ok(()) => Group::Done(messages),
         Err(error) => Group::Failed(messages, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Draft;
+
+    /// A leader that has ended takes nothing away from the one that came after it.
+    #[tokio::test]
+    async fn the_end_of_a_leader_stops_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Arc::new(Place::open(dir.path()).unwrap());
+        place.waiting.state().is_led = true;
+        let mut first = Leader { place: Arc::clone(&place), is_over: false };
+        first.lead();
+        // Another one has begun before the first is gone.
+        let (reply, mut outcome) = oneshot::channel();
+        let text = Draft::new(Arc::clone(&place.side)).finish().await.unwrap();
+        let message = Message { names: Vec::new(), from_line: String::new(), queued: None, text };
+        *place.waiting.state() = State { messages: [Pending { message, reply }].into(), is_led: true };
+        drop(first);
+        assert!(place.waiting.state().is_led);
+        assert_eq!(outcome.try_recv().unwrap_err(), oneshot::error::TryRecvError::Empty);
+        // One that could not begin leaves nobody waiting.
+        drop(Leader { place: Arc::clone(&place), is_over: false });
+        assert!(!place.waiting.state().is_led);
+        assert_eq!(outcome.try_recv().unwrap_err(), oneshot::error::TryRecvError::Closed);
     }
 }

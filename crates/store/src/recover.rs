@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::StoreError;
 use crate::files::not_found;
 use crate::journal::restore::{Item, restore};
-use crate::journal::segment::{Content, boot};
+use crate::journal::segment::{Content, boot, is_of_boot};
 use crate::locks::{self, Locked};
 use crate::place::{Place, is_known_name, is_left_behind};
 use crate::redo::{self, Redone};
@@ -152,7 +152,7 @@ fn replay(place: &Place, locked: &mut [Locked]) -> Result<Option<String>, StoreE
         }
         let mut items = Vec::new();
         for (_, is_ours, content) in &contents {
-            let this_boot = content.header.boot == boot();
+            let this_boot = is_of_boot(&content.header, boot());
             let unsettled = content.unsettled().into_iter().filter(|_| *is_ours);
             let about = unsettled.filter(|unsettled| unsettled.placement().name == mailbox.name);
             items.extend(about.map(|unsettled| Item { unsettled, this_boot }));

@@ -230,3 +230,30 @@ fn a_full_disk_can_be_emptied() {
     assert_eq!(case.content("alice"), "");
     case.assert_tidy();
 }
+
+/// A message that is the same as one that was removed before it, octet for octet and at the same place.
+///
+/// holds C-P7 C-S9
+#[test]
+fn the_same_message_again_is_not_taken_for_what_was_removed() {
+    for reboot in [false, true] {
+        let is_same = (0..20).any(|_| {
+            let case = one_mailbox();
+            case.deliver(&["alice"], "same\r\n").unwrap();
+            let first = case.content("alice");
+            case.remove("alice", &[5], || ()).unwrap();
+            case.deliver(&["alice"], "same\r\n").unwrap();
+            let second = case.content("alice");
+            case.die();
+            if reboot {
+                case.reboot();
+            }
+            case.recover(Fault::None);
+            assert!(case.content("alice") == second, "an accepted message is gone");
+            case.assert_tidy();
+            // Unless a second has passed.
+            first == second
+        });
+        assert!(is_same);
+    }
+}

@@ -51,8 +51,7 @@ pub(crate) struct Restored {
 /// The mailbox must not be used before this has succeeded.
 pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'_>>) -> Result<Restored, StoreError> {
     // A mailbox grows, so this is the order in which they came, whoever wrote them.
-    // What was cut off stood behind what comes next at the same place.
-    items.sort_by_key(|item| (item.unsettled.placement().at, !matches!(item.unsettled, Unsettled::Cut { .. })));
+    items.sort_by_key(|item| item.unsettled.placement().at);
     // Of a message that a recovery has delivered anew, only the last place counts.
     let mut ids = HashSet::new();
     items.reverse();
@@ -60,6 +59,11 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
     items.reverse();
     let mut restored = Restored::default();
     let (inode, _) = inode_and_size(mailbox)?;
+    // Before the end of a mailbox is cut off, all that stands in front of that in the journals is settled. So what comes
+    // beside it came later, when it had been done; and it may be the same as what was cut off.
+    if items.iter().any(|item| !matches!(item.unsettled, Unsettled::Cut { .. })) {
+        items.retain(|item| !matches!(item.unsettled, Unsettled::Cut { .. }));
+    }
     // Where messages are that have been found. Two may be the same, octet for octet.
     let mut taken = Vec::new();
     let mut missing = Vec::new();
@@ -131,7 +135,9 @@ fn deliver(
     // What is on the disk already is ours; what is not there yet reads as zeros.
     let foreign = there.iter().zip(&entry).position(|(there, ours)| there != ours && *there != 0);
     let Some(differs) = foreign else {
-        place.files.write_all_at(&mailbox.file, &mailbox.path, &entry, placement.at)?;
+        let written = place.files.write_all_at(&mailbox.file, &mailbox.path, &entry, placement.at);
+        // Until it is whole, other programs keep off.
+        written.inspect_err(|_| mailbox.leave_dotlock())?;
         taken.push(placement.at + u64::from(placement.line_end));
         return Ok(true);
     };
@@ -177,7 +183,13 @@ fn cut_out(
 
 /// Delivers a message anew, at the end of the mailbox. The journal of this process says so first, under the same id: this
 /// may be cut short as well.
-fn append(place: &Place, mailbox: &Locked, id: u64, message: &[u8], taken: &mut Vec<u64>) -> Result<bool, StoreError> {
+fn append(
+    place: &Place,
+    mailbox: &mut Locked,
+    id: u64,
+    message: &[u8],
+    taken: &mut Vec<u64>,
+) -> Result<bool, StoreError> {
     let at = append_again(place, mailbox, id, message)?;
     taken.push(at);
     Ok(true)

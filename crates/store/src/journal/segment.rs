@@ -4,10 +4,11 @@
 //! lives; so a segment whose first octet is free needs recovery. Whoever recovers it locks the second. Whoever writes a
 //! record locks the third meanwhile: also other processes write one kind of record, [`Record::Settled`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,10 +24,12 @@ const WRITING: Part = Part { at: 2, octets: 1 };
 
 /// Longest wait for another process that writes a record; that takes one flush.
 const WRITING_TIMEOUT: Duration = Duration::from_secs(10);
+/// No segment is as long: it is full much earlier, and only what is being written then comes behind.
+const READ_MAX_OCTETS: u64 = 16 * super::SEGMENT_MAX_OCTETS;
 /// Between two tries to get the lock.
 const WRITING_RETRY: Duration = Duration::from_millis(1);
 
-/// What tells one boot of the system from another; empty where the system does not say, and then all are one.
+/// What tells one boot of the system from another; empty where the system does not say.
 static BOOT: LazyLock<String> = LazyLock::new(|| {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
 });
@@ -34,6 +37,12 @@ static BOOT: LazyLock<String> = LazyLock::new(|| {
 /// The boot that a record written now is of.
 pub(crate) fn boot() -> &'static str {
     &BOOT
+}
+
+/// Whether what was written in this boot is all that the system had been told, flushed or not. Where it does not say
+/// which boot is which, the power may have been cut meanwhile.
+pub(crate) fn is_of_boot(header: &Header, boot: &str) -> bool {
+    !boot.is_empty() && header.boot == boot
 }
 
 /// A segment that this process writes to. It is given up when dropped, and then looks like one of a dead process.
@@ -51,6 +60,8 @@ struct State {
     end: u64,
     /// No flush of it has failed.
     is_trusted: bool,
+    /// Others recover it: what is written now might not be seen by them.
+    is_given_up: bool,
     /// Deliveries under way.
     users: usize,
     /// The mailboxes that are not flushed yet, as they are open.
@@ -80,7 +91,9 @@ impl Segment {
             .and_then(|_| place.files.write_all_at(&file, &written, &header.encode(), 0))
             .and_then(|()| place.files.sync_all(&file, &written))
             .and_then(|()| place.files.rename(&written, &path))
-            .and_then(|()| place.sync_segments());
+            .and_then(|()| place.sync_segments())
+            // Whoever made the folder may have died before its name was durable.
+            .and_then(|()| place.sync_side());
         if let Err(error) = made {
             // What stays says nothing, and the next start removes it.
             let _ = place.files.remove(&written);
@@ -91,6 +104,7 @@ impl Segment {
             seed,
             end: HEADER_OCTETS as u64,
             is_trusted: true,
+            is_given_up: false,
             users: 0,
             unflushed: HashMap::new(),
             names: HashSet::new(),
@@ -129,27 +143,40 @@ impl Segment {
         self.state().users > 0
     }
 
-    /// Writes records behind the others; says where they begin. Not durable before [`Segment::sync`].
+    /// Writes records behind the others; says where they are. Not durable before [`Segment::sync`].
     ///
     /// # Errors
     /// No record has come in.
-    pub(crate) fn append(&self, place: &Place, records: &[Record]) -> Result<u64, StoreError> {
+    pub(crate) fn append(&self, place: &Place, records: &[Record]) -> Result<Range<u64>, StoreError> {
         let mut state = self.state();
+        if state.is_given_up {
+            return Err(StoreError::io(&self.path, io::Error::other("the journal was given up")));
+        }
         let mut octets = Vec::new();
         records.iter().for_each(|record| record.encode(state.seed, &mut octets));
         let _writing = Writing::take(&self.file, &self.path)?;
         let at = end_of_records(&self.file, &self.path, state.seed, state.end)?;
-        place.files.write_all_at(&self.file, &self.path, &octets, at)?;
+        place.files.write_all_at(&self.file, &self.path, &octets, at).inspect_err(|_| {
+            // On a full disk the first of several records may be whole. The next one is written over them anyway.
+            let _ = place.files.set_len(&self.file, &self.path, at);
+        })?;
         state.end = at + octets.len() as u64;
-        Ok(at)
+        Ok(at..state.end)
     }
 
     /// Makes all records durable.
     ///
     /// # Errors
-    /// Nobody knows which of them are. It must not be written to any more.
+    /// Nobody knows which of them are, and no later flush says so either. It must not be written to any more.
     pub(crate) fn sync(&self, place: &Place) -> Result<(), StoreError> {
-        place.files.sync_data(&self.file, &self.path).inspect_err(|_| self.state().is_trusted = false)
+        let result = place.files.sync_data(&self.file, &self.path);
+        let mut state = self.state();
+        state.is_trusted &= result.is_ok();
+        if state.is_trusted {
+            return result;
+        }
+        // The system tells of a failure once; somebody else may have been told.
+        result.and_then(|()| Err(StoreError::io(&self.path, io::Error::other("it could not be flushed before"))))
     }
 
     pub(crate) fn is_trusted(&self) -> bool {
@@ -158,6 +185,7 @@ impl Segment {
 
     /// Gives it up: to all others, its writer is dead.
     pub(crate) fn disown(&self) {
+        self.state().is_given_up = true;
         unlock(&self.file, OWNER);
     }
 
@@ -177,12 +205,21 @@ impl Segment {
         Ok(())
     }
 
-    /// Cuts off what begins at `at`, because nobody knows whether it is on the disk.
-    pub(crate) fn cut(&self, place: &Place, at: u64) -> Result<(), StoreError> {
+    /// Takes records back, with ids from `first` to `last`, because nobody knows whether they are on the disk. What
+    /// others have written behind them stays: it may be durable, and relied on.
+    pub(crate) fn withdraw(&self, place: &Place, at: Range<u64>, first: u64, last: u64) -> Result<(), StoreError> {
         let mut state = self.state();
         let _writing = Writing::take(&self.file, &self.path)?;
-        place.files.set_len(&self.file, &self.path, at)?;
-        state.end = at;
+        let end = end_of_records(&self.file, &self.path, state.seed, state.end)?;
+        if end == at.end {
+            place.files.set_len(&self.file, &self.path, at.start)?;
+            state.end = at.start;
+            return Ok(());
+        }
+        let mut octets = Vec::new();
+        Record::Revoked { first, last }.encode(state.seed, &mut octets);
+        place.files.write_all_at(&self.file, &self.path, &octets, end)?;
+        state.end = end + octets.len() as u64;
         Ok(())
     }
 
@@ -208,7 +245,8 @@ impl Segment {
             return Ok(());
         }
         self.append(place, &[Record::Settled { name: name.to_owned() }])?;
-        self.sync(place)?;
+        // Also where a flush has failed before: this is a new one, of what is written now.
+        place.files.sync_data(&self.file, &self.path).inspect_err(|_| self.state().is_trusted = false)?;
         let mut state = self.state();
         state.names.remove(name);
         state.unflushed.retain(|(unflushed, _), _| unflushed != name);
@@ -294,8 +332,8 @@ impl Found {
     /// Reads it; `None` if it is no segment, or was never finished.
     pub(crate) fn read(&self) -> Result<Option<Content>, StoreError> {
         let failed = |source| StoreError::io(&self.path, source);
-        let octets = usize::try_from(self.file.metadata().map_err(failed)?.len()).unwrap_or(usize::MAX);
-        let mut content = vec![0; octets];
+        let octets = self.file.metadata().map_err(failed)?.len().min(READ_MAX_OCTETS);
+        let mut content = vec![0; usize::try_from(octets).unwrap_or(usize::MAX)];
         let read = read_at(&self.file, &mut content, 0).map_err(failed)?;
         content.truncate(read);
         let Some(header) = Header::parse(&content) else { return Ok(None) };
@@ -370,37 +408,57 @@ impl Content {
 
     /// What no later record says to be over, in the order of the records.
     pub(crate) fn unsettled(&self) -> Vec<Unsettled<'_>> {
-        let mut unsettled: Vec<Unsettled<'_>> = Vec::new();
-        for record in &self.records {
+        // Ids are used once, and what is over or applied is said behind it.
+        let (mut applied, mut revoked, mut committed) = (Ids::default(), Ids::default(), Ids::default());
+        let mut settled: HashMap<&str, usize> = HashMap::new();
+        for (number, record) in self.records.iter().enumerate() {
             match record {
-                Record::Delivery(delivery) => {
-                    unsettled.extend(delivery.placements.iter().map(|placement| Unsettled::Delivery {
-                        delivery,
-                        placement,
-                        applied: false,
-                    }))
+                Record::Delivery(_) | Record::Cut(_) | Record::Large(_) => {}
+                Record::Applied { first, last } => applied.add(*first, *last),
+                Record::Revoked { first, last } => revoked.add(*first, *last),
+                Record::Committed { id } => committed.add(*id, *id),
+                Record::Settled { name } => drop(settled.insert(name, number)),
+            }
+        }
+        let mut unsettled = Vec::new();
+        for (number, record) in self.records.iter().enumerate() {
+            let is_open = |placement: &&_| {
+                let super::record::Placement { name, .. } = placement;
+                settled.get(name.as_str()).is_none_or(|settled| *settled < number)
+            };
+            match record {
+                Record::Delivery(delivery) if !revoked.have(delivery.id) => {
+                    let applied = applied.have(delivery.id);
+                    let open = delivery.placements.iter().filter(is_open);
+                    unsettled.extend(open.map(|placement| Unsettled::Delivery { delivery, placement, applied }));
                 }
-                Record::Cut(cut) => unsettled.push(Unsettled::Cut { cut, applied: false }),
-                Record::Large(large) => {
-                    unsettled.extend(large.placements.iter().map(|placement| Unsettled::Large { large, placement }));
+                Record::Cut(cut) if !revoked.have(cut.id) && is_open(&&cut.placement) => {
+                    unsettled.push(Unsettled::Cut { cut, applied: applied.have(cut.id) });
                 }
-                Record::Applied { first, last } => {
-                    for unsettled in &mut unsettled {
-                        let is_named = (*first..=*last).contains(&unsettled.id());
-                        if let Unsettled::Delivery { applied, .. } | Unsettled::Cut { applied, .. } = unsettled {
-                            *applied |= is_named;
-                        }
-                    }
+                Record::Large(large) if !revoked.have(large.id) && !committed.have(large.id) => {
+                    let open = large.placements.iter().filter(is_open);
+                    unsettled.extend(open.map(|placement| Unsettled::Large { large, placement }));
                 }
-                Record::Committed { id } => unsettled
-                    .retain(|unsettled| !matches!(unsettled, Unsettled::Large { large, .. } if large.id == *id)),
-                Record::Revoked { first, last } => {
-                    unsettled.retain(|unsettled| !(*first..=*last).contains(&unsettled.id()));
-                }
-                Record::Settled { name } => unsettled.retain(|unsettled| unsettled.placement().name != *name),
+                _ => {}
             }
         }
         unsettled
+    }
+}
+
+/// Ids of records, by the first of each range: the last of it.
+#[derive(Debug, Default)]
+struct Ids(BTreeMap<u64, u64>);
+
+impl Ids {
+    fn add(&mut self, first: u64, last: u64) {
+        let known = self.0.entry(first).or_insert(last);
+        *known = last.max(*known);
+    }
+
+    /// Whether the range with the nearest beginning has it; ranges do not overlap.
+    fn have(&self, id: u64) -> bool {
+        self.0.range(..=id).next_back().is_some_and(|(_, last)| id <= *last)
     }
 }
 
