@@ -299,7 +299,8 @@ pub(crate) fn inode_and_size(mailbox: &Locked) -> Result<(u64, u64), StoreError>
 
 /// What an entry will be, block by block.
 fn shape(head: &str, text: &Text) -> Result<Shape, StoreError> {
-    let mut shape = Shape::default();
+    let from_line = head.split_inclusive('\n').next().unwrap_or_default().as_bytes().to_vec();
+    let mut shape = Shape { from_line, ..Shape::default() };
     let mut out = head.as_bytes().to_vec();
     let mut take = |out: &mut Vec<u8>, is_last: bool| {
         let whole = if is_last { out.len() } else { out.len() - out.len() % BLOCK_OCTETS };

@@ -1,12 +1,14 @@
 //! Deliveries: the message is in every mailbox or in none (C-S9).
 
 use std::fs;
+use std::sync::Arc;
 
 use nix::libc::{EDQUOT, EIO, EMFILE, ENOSPC};
 
 use super::{Case, FROM, has_entry};
-use crate::StoreError;
 use crate::files::tests::Fault;
+use crate::place::Place;
+use crate::{StoreError, recover};
 
 const ALICE: &str = "From a Mon Aug 22 23:00:00 2016\nold\n\n";
 const BOB: &str = "From b Mon Aug 22 23:00:00 2016\nwithout end";
@@ -379,6 +381,69 @@ fn a_checkpoint_with_any_operation_failing_or_dying() {
             if !failed {
                 assert!(number > 3, "all operations are counted: {number}");
                 break;
+            }
+        }
+    }
+}
+
+/// Wherever a delivery dies, other programs may be there before anybody recovers: what they append stays.
+///
+/// holds C-S9 C-P8
+#[test]
+fn what_other_programs_append_after_a_death_stays() {
+    for text in texts() {
+        for count in [1, 2, 40] {
+            // Who delivered has died, and the dotlocks are gone.
+            let foreign = format!("{FROM}foreign\n\n").repeat(count);
+            let fresh = || Case::new(&[("alice", ALICE), ("bob", ALICE)]);
+            let work = |case: &Case| case.deliver(&["alice", "bob"], &text).is_ok();
+            at_each_death(fresh, work, |case, number, acknowledged| {
+                case.append("alice", &foreign);
+                case.append("bob", &foreign);
+                case.recover(Fault::None);
+                for name in ["alice", "bob"] {
+                    let content = case.content(name);
+                    let what = format!("operation {number}, {name}, {count} messages, {} octets", text.len());
+                    assert_eq!(content.matches(&foreign).count(), 1, "{what}");
+                    let ours = content.replacen(&foreign, "", 1);
+                    assert!(has_entry(&ours, ALICE, &text) || !acknowledged, "{what}: acknowledged and lost");
+                }
+                case.assert_tidy();
+            });
+        }
+    }
+}
+
+/// The disk is full while a recovery writes: no part of a message is left for other programs to see, and none for the
+/// next try, which delivers it once.
+///
+/// holds C-S9
+#[test]
+fn recovery_may_fail_anywhere() {
+    let foreign = format!("{FROM}foreign\n\n");
+    for text in texts() {
+        for added in ["", &foreign] {
+            for number in 0.. {
+                let case = two_mailboxes();
+                torn(&case, &text);
+                case.append("alice", added);
+                case.die();
+                // One process, which tries again when there is room.
+                let place = Arc::new(Place::open(case.dir.path()).unwrap());
+                place.files.inject(Fault::Fail(number, ENOSPC));
+                recover::start(&place).unwrap();
+                let failed = place.files.done() > number;
+                place.files.inject(Fault::None);
+                recover::start(&place).unwrap();
+                let alice = case.content("alice");
+                let what = format!("operation {number}, {} octets, {alice:.200}", text.len());
+                assert_eq!(alice.matches(&foreign).count(), usize::from(!added.is_empty()), "{what}");
+                let kept = has_entry(&alice, &format!("{ALICE}{added}"), &text);
+                assert_eq!(kept, text.len() < 100_000, "{what}");
+                if !failed {
+                    assert!(number > 5, "all operations of recovery are counted: {number}");
+                    break;
+                }
             }
         }
     }

@@ -168,6 +168,8 @@ pub(crate) struct Large {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) octets: u64,
+    /// The `From ` line, which tells the beginning of our message from that of another.
+    pub(crate) from_line: Vec<u8>,
     pub(crate) blocks: Vec<u64>,
 }
 
@@ -203,6 +205,7 @@ impl Record {
                 body.count(shapes.len());
                 for shape in shapes {
                     body.number(shape.octets);
+                    body.octets(&shape.from_line);
                     body.count(shape.blocks.len());
                     shape.blocks.iter().for_each(|block| body.number(*block));
                 }
@@ -264,8 +267,13 @@ impl Record {
             b'L' => Self::Large(Large {
                 id: reader.number()?,
                 placements: reader.placements()?,
-                shapes: reader
-                    .list(|reader| Some(Shape { octets: reader.number()?, blocks: reader.list(Reader::number)? }))?,
+                shapes: reader.list(|reader| {
+                    Some(Shape {
+                        octets: reader.number()?,
+                        from_line: reader.octets()?.to_vec(),
+                        blocks: reader.list(Reader::number)?,
+                    })
+                })?,
             }),
             b'A' => Self::Applied { first: reader.number()?, last: reader.number()? },
             b'C' => Self::Committed { id: reader.number()? },
@@ -378,7 +386,7 @@ mod tests {
             Record::Large(Large {
                 id: 2,
                 placements,
-                shapes: vec![Shape { octets: 70_000, blocks: vec![1, u64::MAX] }],
+                shapes: vec![Shape { octets: 70_000, from_line: b"From a\n".to_vec(), blocks: vec![1, u64::MAX] }],
             }),
             Record::Applied { first: 1, last: 1 },
             Record::Committed { id: 2 },

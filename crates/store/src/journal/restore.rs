@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use memchr::memmem::{self, Finder};
 
-use super::record::{BLOCK_OCTETS, Context, Cut, Delivery, Large, Placement, block_hash};
+use super::record::{BLOCK_OCTETS, Context, Cut, Delivery, Large, Placement, Shape, block_hash};
 use super::segment::Unsettled;
 use crate::StoreError;
 use crate::append::{append_again, cut_back, inode_and_size};
@@ -269,7 +269,7 @@ fn undo(place: &Place, mailbox: &mut Locked, large: &Large, placement: &Placemen
     }
     let entry = start + u64::from(placement.line_end);
     let end = entry + shape.octets;
-    let Some(theirs) = theirs(mailbox, shape.blocks.iter(), entry..end, size)? else {
+    let Some(theirs) = theirs(mailbox, shape, entry..end, size)? else {
         cut_back(place, mailbox, start)?;
         return Ok(true);
     };
@@ -282,14 +282,18 @@ fn undo(place: &Place, mailbox: &mut Locked, large: &Large, placement: &Placemen
 }
 
 /// Where another program's message begins behind the beginning of ours, if there is one.
-fn theirs<'a>(
-    mailbox: &Locked,
-    blocks: impl Iterator<Item = &'a u64>,
-    ours: Range<u64>,
-    size: u64,
-) -> Result<Option<u64>, StoreError> {
+fn theirs(mailbox: &Locked, shape: &Shape, ours: Range<u64>, size: u64) -> Result<Option<u64>, StoreError> {
+    let begin = read(mailbox, ours.start, 2 * FROM_LINE_MAX_OCTETS)?;
+    let same = begin.iter().zip(&shape.from_line).take_while(|(there, ours)| there == ours).count();
+    // What our own program wrote may read as zeros after a power cut.
+    if same < shape.from_line.len() && begin.get(same).is_some_and(|octet| *octet != 0) {
+        // Less than our first line is there, or nothing.
+        let mut begins = memmem::find_iter(&begin, FROM).filter(|begin| (1..=same + 2).contains(begin));
+        let found = begins.find(|found| from_line(&begin[*found..]).is_some());
+        return Ok(Some(ours.start + found.unwrap_or(0) as u64));
+    }
     let mut at = ours.start;
-    for hash in blocks {
+    for hash in &shape.blocks {
         let octets = usize::try_from(ours.end - at).map_or(BLOCK_OCTETS, |left| left.min(BLOCK_OCTETS));
         let block = read(mailbox, at, octets)?;
         if block.len() < octets || block_hash(&block) != *hash {
