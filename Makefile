@@ -21,6 +21,9 @@ PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE rustfmt.toml clippy.to
 IS_PACKED := $(if $(wildcard crates/store/src/crash_tests.rs),,yes)
 FEATURES  := $(if $(IS_PACKED),--no-default-features)
 
+# States are made until so many are there; some are the same.
+CRASH_STATES ?= 220000
+
 all: programs
 
 programs:
@@ -55,6 +58,19 @@ torture: programs
 	./pillarbox torture --time $(TIME) torture
 	rm -rf torture
 
+# Faults that are planted into the store, each of which a test must find (docs/crash-tests.md).
+mutants:
+	mutants/run
+
+# The crash tests at length: at least 100,000 different states after power cuts with each of three seeds, and all
+# numbered faults.
+crash:
+	@for seed in 1 2 3; do \
+		PILLARBOX_CRASH_SEED=$$seed PILLARBOX_CRASH_STATES=$(CRASH_STATES) \
+			$(CARGO) test --release --package pillarbox-store --lib -- --nocapture power_cuts || exit 1; \
+	done
+	$(CARGO) test --release --package pillarbox-store --lib -- --nocapture numbered
+
 # The packed sources come without man pages. DESTDIR is put in front of PREFIX, for who makes packages.
 install: programs
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1'
@@ -72,4 +88,4 @@ clean:
 	$(CARGO) clean
 	rm -f $(PROGRAMS) pillarbox.zip
 
-.PHONY: all programs run test interop torture install pack clean
+.PHONY: all programs run test interop torture mutants crash install pack clean

@@ -207,7 +207,11 @@ fn make_durable(
     let names = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));
     place.journal.make_names_durable(place, names)?;
     segment.names(mailboxes.iter().map(|mailbox| mailbox.name.clone()));
-    let at = segment.append(place, records)?;
+    let at = segment.append(place, records).inspect_err(|_| {
+        if !segment.is_trusted() {
+            place.journal.retire(segment);
+        }
+    })?;
     segment.sync(place).inspect_err(|_| {
         // Never flushed again: it would seem to succeed. If this fails too, a recovery may find what was refused.
         let _ = segment.withdraw(place, at, *ids.start(), *ids.end());

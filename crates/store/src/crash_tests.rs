@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod delivery;
+mod numbered;
 mod power;
 mod queue;
 mod removal;

@@ -306,6 +306,45 @@ fn what_was_removed_does_not_come_back() {
     }
 }
 
+/// What another program cuts off the end of a mailbox does not come back when the process is killed: the journal says that
+/// it had been there.
+///
+/// holds C-S9
+#[test]
+fn what_another_program_cuts_off_does_not_come_back_after_a_kill() {
+    let case = two_mailboxes();
+    case.deliver(&["alice"], "one\r\n").unwrap();
+    let kept = case.content("alice");
+    case.deliver(&["alice", "bob"], "two\r\n").unwrap();
+    let bob = case.content("bob");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(case.dir.path().join("alice.mbox"))
+        .unwrap()
+        .set_len(kept.len() as u64)
+        .unwrap();
+    case.recover(Fault::None);
+    assert_eq!([case.content("alice"), case.content("bob")], [kept, bob]);
+    case.assert_tidy();
+}
+
+/// A message that another program has moved is found after a power cut, and is not delivered again.
+///
+/// holds C-S9
+#[test]
+fn what_another_program_has_moved_is_not_delivered_again() {
+    let case = two_mailboxes();
+    case.deliver(&["alice"], "one\r\n").unwrap();
+    let ours = case.content("alice").strip_prefix(ALICE).unwrap().to_owned();
+    let moved = format!("{ALICE}From c Mon Aug 22 23:00:00 2016\nforeign\n\n{ours}");
+    fs::write(case.dir.path().join("alice.mbox"), &moved).unwrap();
+    case.die();
+    case.reboot();
+    case.recover(Fault::None);
+    assert_eq!(case.content("alice"), moved);
+    case.assert_tidy();
+}
+
 /// Messages that were accepted and are lost with the power come back, each once, also when two are the same.
 ///
 /// holds C-S9

@@ -146,7 +146,7 @@ impl Segment {
     /// Writes records behind the others; says where they are. Not durable before [`Segment::sync`].
     ///
     /// # Errors
-    /// No record has come in.
+    /// No record has come in, unless the disk fails again when they are cut off: then the segment is not trusted.
     pub(crate) fn append(&self, place: &Place, records: &[Record]) -> Result<Range<u64>, StoreError> {
         let mut state = self.state();
         if state.is_given_up {
@@ -156,10 +156,13 @@ impl Segment {
         records.iter().for_each(|record| record.encode(state.seed, &mut octets));
         let _writing = Writing::take(&self.file, &self.path)?;
         let at = end_of_records(&self.file, &self.path, state.seed, state.end)?;
-        place.files.write_all_at(&self.file, &self.path, &octets, at).inspect_err(|_| {
-            // On a full disk the first of several records may be whole. The next one is written over them anyway.
-            let _ = place.files.set_len(&self.file, &self.path, at);
-        })?;
+        let written = place.files.write_all_at(&self.file, &self.path, &octets, at);
+        if written.is_err() {
+            // Some of several records may be whole, and count.
+            let cut = place.files.set_len(&self.file, &self.path, at);
+            state.is_trusted &= cut.and_then(|()| place.files.sync_data(&self.file, &self.path)).is_ok();
+            written?;
+        }
         state.end = at + octets.len() as u64;
         Ok(at..state.end)
     }
