@@ -21,6 +21,10 @@ class Failed(Exception):
     """What a check found wrong."""
 
 
+class NotRun(Exception):
+    """The machine does not allow a check."""
+
+
 def expect(condition, why):
     """Fails the check unless `condition` holds. Not `assert`: that is left out by `python3 -O`."""
     if not condition:

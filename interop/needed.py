@@ -9,7 +9,8 @@ UNAVAILABLE = 69
 
 # program: Debian package
 PROGRAMS = {"curl": "curl", "python3": "python3", "mutt": "mutt", "mutt_dotlock": "mutt", "procmail": "procmail",
-            "aiosmtpd": "python3-aiosmtpd", "unshare": "util-linux", "nsenter": "util-linux", "mount": "mount"}
+            "aiosmtpd": "python3-aiosmtpd", "strace": "strace", "unshare": "util-linux", "nsenter": "util-linux",
+            "mount": "mount"}
 # For the client kit, which reports a client that is missing as skipped.
 KIT_PROGRAMS = {"thunderbird": "thunderbird", "Xvfb": "xvfb", "swaks": "swaks", "msmtp": "msmtp",
                 "fetchmail": "fetchmail", "getmail": "getmail6", "mpop": "mpop", "s-nail": "s-nail", "perl": "perl",

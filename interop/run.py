@@ -2,7 +2,8 @@
 """Other mail programs against the real servers: `python3 interop/run.py [--kit DIR] [--bin DIR] [--only NAME]`.
 
 Prints a line for each check and a closing line `N passed, N failed`. Exit status: 0 all passed, 1 something failed,
-64 wrong usage, 66 the servers are not built, 69 a program that is needed is not installed. Nothing is ever skipped.
+64 wrong usage, 66 the servers are not built, 69 a program that is needed is not installed. Nothing is ever skipped, but
+what the machine does not allow: that is said, and counted as not run.
 """
 
 import argparse
@@ -26,16 +27,17 @@ import check_kills
 import check_kit
 import check_locks
 import check_mutt
+import check_numbered
 import check_pressure
 import check_procmail
 import check_python
 import check_self
 import check_together
 import needed
-from bench import Bench, Failed
+from bench import Bench, Failed, NotRun
 
 MODULES = [check_self, check_curl, check_python, check_mutt, check_procmail, check_locks, check_foreign,
-           check_together, check_kills, check_forward, check_big, check_pressure, check_hostile]
+           check_together, check_kills, check_numbered, check_forward, check_big, check_pressure, check_hostile]
 
 
 def main():
@@ -70,7 +72,7 @@ def _run(checks, options):
     print(f"seed {options.seed}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # ends what was started, as Ctrl+C does
     top = pathlib.Path(tempfile.mkdtemp(prefix="pillarbox-interop-"))
-    passed, failed = 0, 0
+    passed, failed, not_run = 0, 0, 0
     for name, turn in itertools.product(checks, range(options.repeat)):
         check, limit_s = checks[name]
         bench = Bench(options.bin.resolve(), top / f"{name}-{turn}", random.Random(f"{options.seed} {name} {turn}"),
@@ -78,6 +80,9 @@ def _run(checks, options):
         started = time.monotonic()
         try:
             note = _one(check, bench, limit_s)
+        except NotRun as why:
+            not_run += 1
+            print(f"NOT RUN  {name}: {_title(check)}\n      {why}", flush=True)
         except Exception as fault:      # a check must not take the others with it
             failed += 1
             print(f"FAIL  {name}: {_title(check)}\n      {_words(fault)}\n      kept in {bench.folder}", flush=True)
@@ -88,7 +93,7 @@ def _run(checks, options):
             shutil.rmtree(bench.folder)
     with contextlib.suppress(OSError):
         top.rmdir()                     # stays where a check failed: its folder shows what happened
-    print(f"{passed} passed, {failed} failed")
+    print(f"{passed} passed, {failed} failed" + (f", {not_run} NOT RUN" if not_run else ""))
     return 1 if failed or not passed else 0
 
 
