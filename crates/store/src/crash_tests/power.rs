@@ -288,8 +288,18 @@ fn workloads() -> Vec<(&'static str, Workload)> {
             work.deliver(&[(&MAILBOXES, 25)]);
             work.deliver(&[(&["alice"], 3)]);
         }),
-        make("removals behind checkpoints", |work| {
+        make("removals in front of others", |work| {
             // Behind what goes is a message that nobody takes for it.
+            work.deliver(&[(&["alice"], 3)]);
+            work.foreign("alice", true);
+            work.remove("alice", &[1]);
+            work.deliver(&[(&MAILBOXES, 25)]);
+            work.foreign("bob", true);
+            work.foreign("alice", true);
+            work.remove("bob", &[1]);
+            work.remove("alice", &[2]);
+        }),
+        make("removals behind checkpoints", |work| {
             work.deliver(&[(&["alice"], 3)]);
             work.foreign("alice", true);
             work.checkpoint();
