@@ -26,6 +26,8 @@ const SECTOR: usize = 512;
 const BLOCK: usize = 4096;
 /// States of a run that names no number.
 const STATES: usize = 6_000;
+/// What a message of another program is called.
+const FOREIGN: &str = " of another program";
 /// After so many that are wrong, no more are tried.
 const VIOLATIONS: usize = 20;
 /// What messages are made of: one line is quoted, and looks like the beginning of another message then.
@@ -165,7 +167,7 @@ impl Workload {
     fn foreign(&mut self, name: &'static str, flushes: bool) {
         let begun = self.at();
         let path = self.case.dir.path().join(format!("{name}.mbox"));
-        let text = format!("message {} of another program\r\n", self.messages.len());
+        let text = format!("message {}{FOREIGN}\r\n", self.messages.len());
         let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let files = &self.case.store.place.files;
         files.write_all_at(&file, &path, format!("{FROM}{text}\n").as_bytes(), file.metadata().unwrap().len()).unwrap();
@@ -180,7 +182,7 @@ impl Workload {
     /// flush the folder.
     fn replace(&mut self, name: &'static str) {
         let begun = self.at();
-        let text = format!("message {} of another program\r\n", self.messages.len());
+        let text = format!("message {}{FOREIGN}\r\n", self.messages.len());
         let content = format!("{FROM}{text}\n{}", self.case.content(name));
         let place = &self.case.store.place;
         let new = place.dir.join("new");
@@ -533,7 +535,7 @@ fn judge(work: &Workload, at: usize) -> Result<(), String> {
         let path = if name == "mqueue" { place.dir.join(name) } else { place.mailbox(name) };
         let texts = texts(&path)?;
         let mut texts = texts;
-        if work.messages.iter().any(|message| message.accepted == usize::MAX) {
+        if work.messages.iter().any(|message| message.text.contains(FOREIGN) && message.accepted > at) {
             // What another program did not flush may be torn, and then looks like the end of what is before it.
             texts.iter_mut().for_each(strip_torn);
             texts.retain(|text| !text.is_empty());
