@@ -3,7 +3,7 @@
 //! Each process writes to segments of its own. Deliveries go into the active one. When it is full or some time has
 //! passed, a checkpoint flushes the mailboxes that its records are about; then its space is used again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -163,7 +163,7 @@ impl Journal {
         }
         for path in others(place, &own)? {
             if let Some(found) = Found::open(&path)? {
-                found.settle(place, &mailbox.name, &mut flush)?;
+                found.settle(place, &BTreeSet::from([mailbox.name.as_str()]), &mut flush)?;
             }
         }
         Ok(())

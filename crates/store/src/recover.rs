@@ -13,6 +13,9 @@ use crate::locks::{self, Locked};
 use crate::place::{Place, is_known_name, is_left_behind};
 use crate::redo::{self, Redone};
 
+/// Most mailboxes that are repaired together at the start: each takes two descriptors.
+const TOGETHER_MAX: usize = 64;
+
 /// Repairs everything in the folder that no living process looks after. What cannot be repaired now becomes a note, and
 /// is tried again by the next one to lock the mailbox.
 ///
@@ -145,11 +148,15 @@ fn replay(place: &Place, locked: &mut [Locked]) -> Result<Option<String>, StoreE
             contents.push((found, is_ours, content));
         }
     }
-    for mailbox in &mut *locked {
+    for mailbox in &*locked {
         let is_about = |content: &Content| content.is_about(&mailbox.name);
         if contents.iter().any(|(_, is_ours, content)| !is_ours && is_about(content)) {
             return Ok(Some(mailbox.name.clone()));
         }
+    }
+    let mut done = BTreeSet::new();
+    let mut result = Ok(());
+    for mailbox in &mut *locked {
         let mut items = Vec::new();
         for (_, is_ours, content) in &contents {
             let this_boot = is_of_boot(&content.header, boot());
@@ -160,18 +167,28 @@ fn replay(place: &Place, locked: &mut [Locked]) -> Result<Option<String>, StoreE
         if items.is_empty() {
             continue;
         }
-        let restored = restore(place, mailbox, items)?;
-        place.note(|notes| {
-            notes.deliveries_finished += restored.delivered;
-            notes.deliveries_undone += restored.undone;
-            notes.updates_finished += restored.removals;
-        });
-        for (found, is_ours, _) in &contents {
-            if *is_ours {
-                found.settle(place, &mailbox.name, || Ok(()))?;
+        match restore(place, mailbox, items) {
+            Ok(restored) => {
+                place.note(|notes| {
+                    notes.deliveries_finished += restored.delivered;
+                    notes.deliveries_undone += restored.undone;
+                    notes.updates_finished += restored.removals;
+                });
+                done.insert(mailbox.name.as_str());
+            }
+            Err(error) => {
+                result = Err(error);
+                break;
             }
         }
     }
+    if !done.is_empty() {
+        // Before any of them is unlocked: what is removed then must not come back.
+        for (found, _, _) in contents.iter().filter(|(_, is_ours, _)| *is_ours) {
+            found.settle(place, &done, || Ok(()))?;
+        }
+    }
+    result?;
     for (found, is_ours, _) in contents {
         if is_ours && found.read()?.is_none_or(|content| content.unsettled().is_empty()) {
             remove(place, &found.path)?;
@@ -190,15 +207,26 @@ fn replay_all(place: &Arc<Place>) -> Result<(), StoreError> {
             place.note(|notes| notes.problem(format!("{}: is no journal, or is damaged", found.path.display())));
         }
     }
-    for name in names {
-        match lock_now(place, &name)? {
-            Some(Some(mut mailbox)) => {
-                repair(place, std::slice::from_mut(&mut mailbox))?;
+    let names: Vec<String> = names.into_iter().collect();
+    let mut result = Ok(());
+    // Many at once, because each time all journals are read.
+    for names in names.chunks(TOGETHER_MAX) {
+        let mut locked = Vec::new();
+        for name in names {
+            match lock_now(place, name)? {
+                Some(Some(mailbox)) => locked.push(mailbox),
+                Some(None) => {}
+                None => forget(place, name)?,
             }
-            Some(None) => {}
-            None => forget(place, &name)?,
+        }
+        if repair(place, &mut locked).is_err() {
+            // One that cannot be repaired is in nobody's way.
+            for mailbox in &mut locked {
+                result = result.and(repair(place, std::slice::from_mut(mailbox)).map(drop));
+            }
         }
     }
+    result?;
     replay(place, &mut []).map(drop)
 }
 
@@ -206,7 +234,7 @@ fn replay_all(place: &Arc<Place>) -> Result<(), StoreError> {
 fn forget(place: &Place, name: &str) -> Result<(), StoreError> {
     for found in place.journal.dead(place)? {
         if found.try_recover()? {
-            found.settle(place, name, || Ok(()))?;
+            found.settle(place, &BTreeSet::from([name]), || Ok(()))?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 //! lives; so a segment whose first octet is free needs recovery. Whoever recovers it locks the second. Whoever writes a
 //! record locks the third meanwhile: also other processes write one kind of record, [`Record::Settled`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -349,22 +349,26 @@ impl Found {
         Ok(Some(Content { header, records, end: end as u64 }))
     }
 
-    /// [`Segment::settle`] for a segment of somebody else, if there is anything to settle; `flush` makes the mailbox
-    /// durable before.
+    /// [`Segment::settle`] for a segment of somebody else, of those mailboxes for which there is anything to settle;
+    /// `flush` makes them durable before.
     pub(crate) fn settle(
         &self,
         place: &Place,
-        name: &str,
+        names: &BTreeSet<&str>,
         flush: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let _writing = Writing::take(&self.file, &self.path)?;
         let Some(content) = self.read()? else { return Ok(()) };
-        if !content.is_about(name) {
+        let unsettled = content.unsettled();
+        let about: BTreeSet<&str> = unsettled.iter().map(|unsettled| unsettled.placement().name.as_str()).collect();
+        let mut octets = Vec::new();
+        for name in names.intersection(&about) {
+            Record::Settled { name: (*name).to_owned() }.encode(content.header.seed, &mut octets);
+        }
+        if octets.is_empty() {
             return Ok(());
         }
         flush()?;
-        let mut octets = Vec::new();
-        Record::Settled { name: name.to_owned() }.encode(content.header.seed, &mut octets);
         place.files.write_all_at(&self.file, &self.path, &octets, content.end)?;
         place.files.sync_data(&self.file, &self.path)
     }
