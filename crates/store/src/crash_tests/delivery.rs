@@ -487,3 +487,18 @@ fn recovery_may_fail_anywhere() {
         }
     }
 }
+
+/// Work is counted, not timed: journals are read and settled once for many mailboxes.
+///
+/// holds C-S9
+#[test]
+fn recovery_costs_what_is_recovered() {
+    let names: Vec<String> = (0..40).map(|number| format!("user{number:02}")).collect();
+    let case = Case::new(&names.iter().map(|name| (name.as_str(), ALICE)).collect::<Vec<_>>());
+    case.deliver(&names.iter().map(String::as_str).collect::<Vec<_>>(), "text\r\n").unwrap();
+    let (_, done) = case.recover(Fault::None);
+    // A mailbox takes five for its dotlock, a write and a flush.
+    assert!(done < 8 * names.len(), "{done} operations");
+    assert!(names.iter().all(|name| has_entry(&case.content(name), ALICE, "text\r\n")));
+    case.assert_tidy();
+}
