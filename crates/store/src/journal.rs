@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::StoreError;
 use crate::locks::Locked;
@@ -24,6 +24,8 @@ pub(crate) const SEGMENT_MAX_OCTETS: u64 = 16 * 1024 * 1024;
 pub(crate) const UNFLUSHED_MAX: usize = 128;
 /// Accepted mail is flushed to its mailbox after this time, and twice this time at the most.
 pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// How long the flushes at the end of a process may take: it has to end within two seconds (C-C9).
+const CLOSE_MAX: Duration = Duration::from_millis(300);
 /// Segments that wait for a checkpoint; a delivery that would make them more does one itself.
 const FULL_MAX: usize = 2;
 /// Most inodes whose names are remembered to be durable.
@@ -82,16 +84,18 @@ impl Journal {
     pub(crate) fn begin(&self, place: &Place) -> Result<InUse, StoreError> {
         loop {
             let mut state = self.state();
-            let is_full =
-                |segment: &Segment| segment.octets() >= SEGMENT_MAX_OCTETS || segment.unflushed() >= UNFLUSHED_MAX;
-            if let Some(full) = state.active.take_if(|segment| is_full(segment)) {
+            let is_over = |segment: &Segment| {
+                let is_full = segment.octets() >= SEGMENT_MAX_OCTETS || segment.unflushed() >= UNFLUSHED_MAX;
+                is_full || !segment.is_trusted()
+            };
+            if let Some(full) = state.active.take_if(|segment| is_over(segment)) {
                 state.full.push(full);
                 self.wake();
             }
             // Those in which a long message is being appended are in nobody's way.
             if state.full.iter().filter(|segment| !segment.is_in_use()).count() > FULL_MAX {
                 drop(state);
-                self.flush_full(place);
+                self.flush_full(place, None);
                 continue;
             }
             let segment = match state.active.clone().or_else(|| state.spare.take()) {
@@ -197,7 +201,7 @@ impl Journal {
         }
         let idle = state.spare.clone().filter(|_| state.active.is_none() && state.full.is_empty());
         drop(state);
-        self.flush_full(place);
+        self.flush_full(place, None);
         if let Some(idle) = idle {
             // It costs space and nothing else.
             let _ = idle.shrink(place);
@@ -220,12 +224,18 @@ impl Journal {
     }
 
     /// Does what a checkpoint does with the segments that are full.
-    fn flush_full(&self, place: &Place) {
+    ///
+    /// Begins with none after `until`.
+    fn flush_full(&self, place: &Place, until: Option<Instant>) {
         let _checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let full = self.state().full.clone();
         for segment in full.iter().filter(|segment| !segment.is_in_use()) {
             let keep = segment.octets();
-            let done = segment.flush_mailboxes(place).and_then(|()| segment.reset(place, keep));
+            let done = match segment.flush_mailboxes(place, until) {
+                Ok(false) => return,
+                Ok(true) => segment.reset(place, keep),
+                Err(error) => Err(error),
+            };
             let mut state = self.state();
             state.full.retain(|other| !Arc::ptr_eq(other, segment));
             match done {
@@ -246,9 +256,15 @@ impl Journal {
         }
     }
 
-    /// A last checkpoint: leaves no file behind that has become of no use.
+    /// A last checkpoint, as far as it goes in [`CLOSE_MAX`]: leaves no file behind that has become of no use. What it
+    /// leaves is for the next start, as after a kill.
     pub(crate) fn close(&self, place: &Place) {
-        self.checkpoint(place);
+        let mut state = self.state();
+        if let Some(active) = state.active.take_if(|active| !active.is_settled()) {
+            state.full.push(active);
+        }
+        drop(state);
+        self.flush_full(place, Some(Instant::now() + CLOSE_MAX));
         let mut state = self.state();
         if let Some(active) = state.active.take_if(|active| active.is_settled()) {
             let _ = place.files.remove(&active.path);
@@ -347,7 +363,7 @@ fn tick(place: &Weak<Place>, ticker: &Ticker) {
         let Some(place) = place.upgrade() else { return };
         match ring {
             Ring::End => return,
-            Ring::Now => place.journal.flush_full(&place),
+            Ring::Now => place.journal.flush_full(&place, None),
             Ring::No => place.journal.checkpoint(&place),
         }
     }

@@ -256,12 +256,19 @@ impl Segment {
         Ok(())
     }
 
-    /// Flushes the mailboxes. What has been written to since must not be about others: nobody uses the segment.
-    pub(crate) fn flush_mailboxes(&self, place: &Place) -> Result<(), StoreError> {
+    /// Flushes the mailboxes, beginning with none after `until`: `false` if some are left. What has been written to since
+    /// must not be about others: nobody uses the segment.
+    pub(crate) fn flush_mailboxes(&self, place: &Place, until: Option<Instant>) -> Result<bool, StoreError> {
         let unflushed = std::mem::take(&mut self.state().unflushed);
         let mut mailboxes: Vec<_> = unflushed.into_values().collect();
         mailboxes.sort_by(|one, other| one.path.cmp(&other.path));
-        mailboxes.into_iter().try_for_each(|Unflushed { path, file, .. }| place.files.sync_data(&file, &path))
+        for Unflushed { path, file, .. } in mailboxes {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(false);
+            }
+            place.files.sync_data(&file, &path)?;
+        }
+        Ok(true)
     }
 
     /// Makes all records void, durably, so that their space can be used again. Keeps the space of at most `keep` octets.
