@@ -25,7 +25,7 @@ const SECTOR: usize = 512;
 /// What file systems clear when a file is cut.
 const BLOCK: usize = 4096;
 /// States of a run that names no number.
-const STATES: usize = 6_000;
+const STATES: usize = 10_000;
 /// What a message of another program is called.
 const FOREIGN: &str = " of another program";
 /// After so many that are wrong, no more are tried.
