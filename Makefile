@@ -22,7 +22,7 @@ IS_PACKED := $(if $(wildcard crates/store/src/crash_tests.rs),,yes)
 FEATURES  := $(if $(IS_PACKED),--no-default-features)
 
 # States are made until so many are there; some are the same.
-CRASH_STATES ?= 220000
+CRASH_STATES ?= 240000
 
 all: programs
 
