@@ -1,0 +1,74 @@
+//! Tests of `commit.rs`.
+
+use super::*;
+use crate::Draft;
+use crate::files::tests::Operation;
+
+async fn message(place: &Place, names: &[&str]) -> Message {
+    let text = Draft::new(Arc::clone(&place.side)).finish().await.unwrap();
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    Message { names, from_line: "From a Mon Aug 22 23:00:00 2016\n".to_owned(), queued: None, text }
+}
+
+/// A mailbox that another program has locked holds up only what is for it, and costs the others nothing.
+///
+/// holds C-S9
+#[tokio::test]
+async fn a_busy_mailbox_does_not_divide_the_others() {
+    let flushes = async |is_busy: bool| {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Arc::new(Place::open(dir.path()).unwrap());
+        for name in ["alice", "bob", "carol"] {
+            std::fs::write(place.mailbox(name), "").unwrap();
+        }
+        if is_busy {
+            std::fs::write(place.dotlock("bob"), format!("{}\n", std::os::unix::process::parent_id())).unwrap();
+        }
+        let (mut group, mut outcomes) = (Vec::new(), Vec::new());
+        for names in [&["alice"][..], &["alice", "bob"], &["carol"], &["bob"], &["alice", "carol"], &["carol"]] {
+            let (reply, outcome) = oneshot::channel();
+            group.push(Pending { message: message(&place, names).await, reply });
+            outcomes.push((names.contains(&"bob"), outcome));
+        }
+        place.files.start_recording();
+        deliver_group(&place, group);
+        for (is_for_bob, mut outcome) in outcomes {
+            match outcome.try_recv().unwrap() {
+                Outcome::Done(result) => {
+                    result.unwrap();
+                    assert!(!is_busy || !is_for_bob);
+                }
+                Outcome::Busy(message, name) => {
+                    assert!(is_busy && is_for_bob && message.names.contains(&name));
+                    assert_eq!(name, "bob");
+                }
+            }
+        }
+        let counts = ["alice", "bob", "carol"]
+            .map(|name| std::fs::read_to_string(place.mailbox(name)).unwrap().matches("From a").count());
+        assert_eq!(counts, if is_busy { [2, 0, 3] } else { [3, 2, 3] });
+        place.files.stop_recording().iter().filter(|operation| matches!(operation, Operation::Sync(_))).count()
+    };
+    assert_eq!(flushes(true).await, flushes(false).await);
+}
+
+/// A leader that has ended takes nothing away from the one that came after it.
+#[tokio::test]
+async fn the_end_of_a_leader_stops_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Arc::new(Place::open(dir.path()).unwrap());
+    place.waiting.state().is_led = true;
+    let mut first = Leader { place: Arc::clone(&place), is_over: false };
+    first.lead();
+    // Another one has begun before the first is gone.
+    let (reply, mut outcome) = oneshot::channel();
+    let message = message(&place, &[]).await;
+    *place.waiting.state() = State { messages: [Pending { message, reply }].into(), is_led: true };
+    drop(first);
+    assert!(place.waiting.state().is_led);
+    assert_eq!(outcome.try_recv().unwrap_err(), oneshot::error::TryRecvError::Empty);
+    // One that could not begin leaves nobody waiting.
+    drop(Leader { place: Arc::clone(&place), is_over: false });
+    assert!(!place.waiting.state().is_led);
+    assert_eq!(outcome.try_recv().unwrap_err(), oneshot::error::TryRecvError::Closed);
+}
