@@ -16,6 +16,7 @@ mod package;
 #[path = "../../../relay/tests/relay/peer.rs"]
 mod peer;
 mod program;
+#[cfg(feature = "tools")]
 mod repairs;
 mod stop;
 #[cfg(feature = "tools")]
