@@ -196,7 +196,7 @@ def no_room(bench):
     after = path.read_bytes()
     expect_equal([letters.name_of(text) for text in letters.entries(after)[60:]], ["small"], "a message that fits")
     # A removal from the front needs a record of what stays behind it; one from the end, or of everything, none.
-    _limit(pop3, 20_000)
+    _limit(pop3, 150_000)
     session = Pop3(pop3.port, "anna")
     session.dele(1)
     answer = _ends(session)
