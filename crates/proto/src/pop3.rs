@@ -72,7 +72,11 @@ pub struct UniqueId(pub [u8; 16]);
 
 impl fmt::Display for UniqueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut shown = String::with_capacity(2 * self.0.len());
+        let digits = self.0.iter().flat_map(|octet| [octet >> 4, octet & 15]);
+        shown.extend(digits.map(|digit| char::from(DIGITS[usize::from(digit)])));
+        f.write_str(&shown)
     }
 }
 

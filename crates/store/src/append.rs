@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use crate::index::Growing;
 use crate::journal::record::{BLOCK_OCTETS, Context, Cut, Delivery, Large, Placement, Record, Shape, block_hash};
 use crate::journal::segment::Segment;
 use crate::locks::Locked;
@@ -68,6 +69,7 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
         }
         records.push(Record::Delivery(delivery));
     }
+    let growing: Vec<_> = mailboxes.iter().map(|mailbox| Growing::new(place, mailbox)).collect();
     commit(place, segment, mailboxes, &growths, &records, first..=last)?;
     drop(records);
     let applied = mailboxes.iter().zip(&growths).filter(|(_, growth)| !growth.grown.is_empty()).try_for_each(
@@ -79,8 +81,11 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
     }
     // Not durable: it counts for who finds the journal of a process that was killed. Without it, that one looks itself.
     let _ = segment.append(place, &[Record::Applied { first, last }]);
-    for (mailbox, growth) in mailboxes.iter().zip(&growths) {
+    for ((mailbox, growth), growing) in mailboxes.iter().zip(&growths).zip(growing) {
         segment.grown(mailbox, growth.inode, growth.end());
+        if let Some(index) = growing {
+            index.finish(place, mailbox, &growth.grown);
+        }
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use nix::unistd::Uid;
 
 use crate::locks::{WHOLE, is_locked};
 use crate::place::{EXTENSION, Place, QUEUE, open_if_there, open_to_look};
-use crate::{StoreError, dotlock, is_mailbox_name, queue};
+use crate::{StoreError, dotlock, index, is_mailbox_name, queue};
 
 mod content;
 mod leftovers;
@@ -264,6 +264,7 @@ impl Check<'_> {
                 Look::Busy(why) => busy = why,
                 Look::Settled(content) => {
                     self.report.octets += content.octets;
+                    self.index(name, &content);
                     let entries = content.entries.len() as u64;
                     let mut claims = Ok(());
                     if name == QUEUE {
@@ -279,6 +280,18 @@ impl Check<'_> {
         }
         self.find(Severity::Busy, file, None, format!("{busy}; not checked"));
         Ok(())
+    }
+
+    /// Whether the index of a mailbox says what is there, if it is about the file as it was read.
+    fn index(&mut self, name: &str, content: &content::Content) {
+        let path = self.place.mailbox(name);
+        let metadata = path.symlink_metadata().ok().filter(|metadata| metadata.len() == content.octets);
+        if let Ok(Some(index::Seen::Current(entries))) = index::look(self.place, name, metadata.as_ref())
+            && *entries != *content.entries
+        {
+            let shown = format!("{}/{}", file_of(&self.place.side), file_of(&self.place.index(name)));
+            self.find(Severity::Warning, &shown, None, "says other things than its mailbox; remove it");
+        }
     }
 
     fn look(&mut self, name: &str) -> Result<Look, StoreError> {

@@ -113,7 +113,7 @@ impl Case {
             .into_iter()
             .chain([self.dir.path().join(".pillarbox").as_path()])
             .flat_map(names_in)
-            .filter(|name| !name.ends_with(".mbox") && !name.ends_with(".maildrop"))
+            .filter(|name| ![".mbox", ".maildrop", ".index"].iter().any(|kind| name.ends_with(kind)))
             .filter(|name| ![".pillarbox", "journal", "mqueue", "mqueue.claims"].contains(&name.as_str()))
             .filter(|name| !["lock-", "stale-", "new-"].iter().any(|kind| name.starts_with(kind)))
             .collect();
@@ -146,7 +146,7 @@ fn names_in(dir: &Path) -> Vec<String> {
 }
 
 /// A file system in memory, where there is one: the cases are many, and what they test is the order of operations.
-fn memory_or_disk() -> PathBuf {
+pub(crate) fn memory_or_disk() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }

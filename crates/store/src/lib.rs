@@ -25,6 +25,7 @@ mod dotlock;
 mod error;
 mod files;
 mod from_line;
+mod index;
 mod journal;
 mod locks;
 mod maildrop;

@@ -5,21 +5,28 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use md5::{Digest, Md5};
 
-use crate::locks::{Session, with_mailboxes};
+use crate::index::{self, Listing};
+use crate::locks::{self, Session, with_mailboxes};
 use crate::place::{Place, read_at};
 use crate::quote::Unquoter;
-use crate::scan::{Entry, Identifier};
-use crate::{Maildrop, StoreError, TextReader, blocking, update};
+use crate::scan::{Entry, Identifier, Identity};
+use crate::{Maildrop, StoreError, TextReader, blocking, recover, update};
 
 /// How much of a message is read at once.
 const CHUNK_OCTETS: usize = 64 * 1024;
+/// Another thread is worth its while if it has so many octets to hash.
+const THREAD_MIN_OCTETS: u64 = 128 * 1024;
+/// Into how many parts the work of each thread is cut.
+const PARTS_OF_A_THREAD: usize = 4;
 
 /// A mailbox while one POP3 session holds it. Dropping it unlocks and deletes nothing.
 #[derive(Debug)]
@@ -28,9 +35,10 @@ pub struct MboxMaildrop {
     name: String,
     lock_timeout: Duration,
     mailbox: Snapshot,
-    entries: Arc<[Entry]>,
+    listing: Listing,
     octets: Vec<u64>,
-    unique_ids: Vec<Option<[u8; 16]>>,
+    /// So many unique ids are not known yet.
+    unknown: usize,
     /// Last, so that the next session begins when this one is over.
     session: Session,
 }
@@ -56,13 +64,16 @@ impl MboxMaildrop {
         })
         .await?;
         let names = [name.clone()];
-        let (mailbox, entries) = with_mailboxes(&place, &names, lock_timeout, |locked| {
-            let mut listed = Vec::new();
-            for mailbox in locked {
-                let snapshot = Snapshot { file: Arc::clone(&mailbox.file), path: mailbox.path.clone() };
-                listed.push((snapshot, update::list(mailbox)?));
+        let (mailbox, listing) = with_mailboxes(&place, &names, lock_timeout, {
+            let place = Arc::clone(&place);
+            move |locked| {
+                let mut listed = Vec::new();
+                for mailbox in locked {
+                    let snapshot = Snapshot { file: Arc::clone(&mailbox.file), path: mailbox.path.clone() };
+                    listed.push((snapshot, index::list(&place, mailbox)?));
+                }
+                listed.pop().ok_or(StoreError::NoSuchMailbox { name: String::new() })
             }
-            listed.pop().ok_or(StoreError::NoSuchMailbox { name: String::new() })
         })
         .await?;
         Ok(Self {
@@ -70,11 +81,25 @@ impl MboxMaildrop {
             name,
             lock_timeout,
             mailbox,
-            octets: entries.iter().map(|entry| entry.octets).collect(),
-            unique_ids: vec![None; entries.len()],
-            entries: entries.into(),
+            octets: listing.entries.iter().map(|entry| entry.octets).collect(),
+            unknown: listing.unique_ids.iter().filter(|id| id.is_none()).count(),
+            listing,
             session,
         })
+    }
+
+    /// All unique ids are known: puts them into the index, if the mailbox can be had now.
+    async fn remember(&self) -> Result<(), StoreError> {
+        let (place, name, listing) = (Arc::clone(&self.place), self.name.clone(), self.listing.clone());
+        blocking(&self.mailbox.path, move || {
+            if let Some(mut mailbox) = locks::lock_now(&place, &name)?
+                && recover::repair(&place, std::slice::from_mut(&mut mailbox))?.is_none()
+            {
+                index::remember(&place, &mailbox, &listing.entries, &listing.unique_ids);
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -86,27 +111,35 @@ impl Maildrop for MboxMaildrop {
     }
 
     async fn unique_ids(&mut self, range: Range<usize>) -> Result<Vec<[u8; 16]>, StoreError> {
-        let missing: Vec<usize> = range.clone().filter(|index| self.unique_ids[*index].is_none()).collect();
+        let missing: Vec<usize> = range.clone().filter(|index| self.listing.unique_ids[*index].is_none()).collect();
         if !missing.is_empty() {
-            let (mailbox, entries) = (self.mailbox.clone(), Arc::clone(&self.entries));
+            let (place, name) = (Arc::clone(&self.place), self.name.clone());
+            let (mailbox, entries) = (self.mailbox.clone(), Arc::clone(&self.listing.entries));
             let computed = blocking(&self.mailbox.path, move || {
-                missing.into_iter().map(|index| Ok((index, unique_id(&mailbox, entries[index])?))).collect()
+                let ids =
+                    unique_ids(&mailbox, &entries, &missing).inspect_err(|error| distrust(&place, &name, error))?;
+                Ok(missing.into_iter().zip(ids))
             });
-            let computed: Vec<(usize, [u8; 16])> = computed.await?;
-            for (index, id) in computed {
-                self.unique_ids[index] = Some(id);
+            for (index, id) in computed.await? {
+                self.listing.unique_ids[index] = Some(id);
+                self.unknown -= 1;
+            }
+            if self.unknown == 0 {
+                // Without it the next session computes them again.
+                let _ = self.remember().await;
             }
         }
         // All of them are there now.
-        Ok(self.unique_ids[range].iter().copied().flatten().collect())
+        Ok(self.listing.unique_ids[range].iter().copied().flatten().collect())
     }
 
     /// # Panics
     /// If there is no message with this index.
     fn read(&self, index: usize) -> MboxReader {
         MboxReader {
-            path: self.mailbox.path.clone(),
-            state: State::Reading(Box::new(Passage::new(self.mailbox.clone(), self.entries[index]))),
+            place: Arc::clone(&self.place),
+            name: self.name.clone(),
+            state: State::Reading(Box::new(Passage::new(self.mailbox.clone(), self.listing.entries[index]))),
         }
     }
 
@@ -116,10 +149,10 @@ impl Maildrop for MboxMaildrop {
         }
         let delete = delete.to_vec();
         // The job has the session as well: if nobody waits for it any more, it is still the only one.
-        let (place, session, entries) = (Arc::clone(&self.place), self.session, self.entries);
+        let (place, session, listing) = (Arc::clone(&self.place), self.session, self.listing);
         with_mailboxes(&self.place, &[self.name], self.lock_timeout, move |locked| {
             let _session = session;
-            locked.iter_mut().try_for_each(|mailbox| update::remove(&place, mailbox, &entries, &delete))
+            locked.iter_mut().try_for_each(|mailbox| update::remove(&place, mailbox, &listing, &delete))
         })
         .await
     }
@@ -128,7 +161,8 @@ impl Maildrop for MboxMaildrop {
 /// Reads one message.
 #[derive(Debug)]
 pub struct MboxReader {
-    path: PathBuf,
+    place: Arc<Place>,
+    name: String,
     state: State,
 }
 
@@ -151,11 +185,12 @@ impl TextReader for MboxReader {
             }
             State::Failed => {
                 let source = io::Error::other("an earlier part of the message was lost");
-                return Err(StoreError::Io { path: self.path.clone(), source });
+                return Err(StoreError::Io { path: self.place.mailbox(&self.name), source });
             }
         };
-        let (chunk, passage) = blocking(&self.path, move || {
-            let chunk = passage.next()?;
+        let (place, name) = (Arc::clone(&self.place), self.name.clone());
+        let (chunk, passage) = blocking(&self.place.dir, move || {
+            let chunk = passage.next().inspect_err(|error| distrust(&place, &name, error))?;
             Ok((chunk, passage))
         })
         .await?;
@@ -237,8 +272,72 @@ impl std::fmt::Debug for Passage {
     }
 }
 
-/// The MD5 of a message's text as it goes on the wire (C-P6); blocks the thread.
-fn unique_id(mailbox: &Snapshot, entry: Entry) -> Result<[u8; 16], StoreError> {
+/// What was listed is no longer there: the next session must not list it again.
+fn distrust(place: &Place, name: &str, error: &StoreError) {
+    if matches!(error, StoreError::Changed { .. }) {
+        index::distrust(place, name);
+    }
+}
+
+/// The unique ids of the entries with these numbers, computed on all cores; blocks the thread.
+fn unique_ids(mailbox: &Snapshot, entries: &[Entry], missing: &[usize]) -> Result<Vec<[u8; 16]>, StoreError> {
+    let some_ids = |missing: &[usize]| {
+        let mut buffers = (Vec::new(), Vec::new());
+        missing.iter().map(|index| unique_id(mailbox, entries[*index], &mut buffers)).collect::<Result<Vec<_>, _>>()
+    };
+    let octets: u64 = missing.iter().map(|index| entries[*index].octets).sum();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = threads.min(usize::try_from(octets / THREAD_MIN_OCTETS).unwrap_or(usize::MAX)).min(missing.len());
+    if threads < 2 {
+        return some_ids(missing);
+    }
+    // Parts of about as many octets; each thread takes the next one when it is done with one, as messages may differ
+    // much in length.
+    let parts: Vec<&[usize]> = missing.chunks(missing.len().div_ceil(threads * PARTS_OF_A_THREAD)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(part) = parts.get(number) else { return Ok(done) };
+            done.push((number, some_ids(part)?));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done: Vec<Result<Vec<_>, StoreError>> = vec![work()];
+        for other in others {
+            let stopped = |_| Err(StoreError::io(&mailbox.path, io::Error::other("a thread has panicked")));
+            done.push(other.join().unwrap_or_else(stopped));
+        }
+        done.into_iter().collect::<Result<Vec<_>, _>>()
+    })?
+    .concat();
+    done.sort_unstable_by_key(|(number, _)| *number);
+    Ok(done.into_iter().flat_map(|(_, ids)| ids).collect())
+}
+
+/// The MD5 of a message's text as it goes on the wire (C-P6); blocks the thread. The buffers are used again.
+fn unique_id(
+    mailbox: &Snapshot,
+    entry: Entry,
+    (stored, text): &mut (Vec<u8>, Vec<u8>),
+) -> Result<[u8; 16], StoreError> {
+    // A message that one chunk has room for is read at once.
+    if let Some(octets) = usize::try_from(entry.end - entry.start).ok().filter(|octets| *octets <= CHUNK_OCTETS) {
+        stored.resize(octets, 0);
+        let read =
+            read_at(&mailbox.file, stored, entry.start).map_err(|source| StoreError::io(&mailbox.path, source))?;
+        if read < octets || Identity::of(stored) != entry.identity {
+            return Err(StoreError::Changed { path: mailbox.path.clone() });
+        }
+        let from_line = usize::try_from(entry.text - entry.start).unwrap_or(octets);
+        text.clear();
+        let mut unquoter = Unquoter::new();
+        unquoter.push(&stored[from_line..], text);
+        unquoter.finish(text);
+        return Ok(Md5::digest(&*text).into());
+    }
     let mut passage = Passage::new(mailbox.clone(), entry);
     let mut md5 = Md5::new();
     while let Some(chunk) = passage.next()? {

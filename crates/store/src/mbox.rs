@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -51,6 +52,13 @@ impl MboxStore {
     #[must_use]
     pub fn with_lock_timeout(self, lock_timeout: Duration) -> Self {
         Self { lock_timeout, ..self }
+    }
+
+    /// From now on a mailbox of at least `octets` has an index, whoever opens it in this process; otherwise one of 16 KiB.
+    #[must_use]
+    pub fn with_index_from(self, octets: u64) -> Self {
+        self.place.index_from.store(octets, Ordering::Relaxed);
+        self
     }
 
     /// What has been repaired since [`MboxStore::open`] or the last call: a process may die at any time, and the next

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use crate::commit::Waiting;
 use crate::files::{Files, already_exists};
+use crate::index::INDEX_FROM_OCTETS;
 use crate::journal::Journal;
 use crate::{Recovery, StoreError, is_mailbox_name};
 
@@ -46,6 +47,8 @@ pub(crate) struct Place {
     /// Device and inode of the folder: what it is known by in this process.
     pub(crate) id: (u64, u64),
     pub(crate) files: Files,
+    /// A mailbox of fewer octets has no index.
+    pub(crate) index_from: AtomicU64,
     /// What this process writes to the journal.
     pub(crate) journal: Journal,
     /// Messages that wait for the journal.
@@ -95,6 +98,7 @@ impl Place {
             side: side.into(),
             segments,
             files,
+            index_from: AtomicU64::new(INDEX_FROM_OCTETS),
             journal: Journal::default(),
             waiting: Waiting::default(),
             folders: Vec::new(),
@@ -146,6 +150,10 @@ impl Place {
 
     pub(crate) fn session(&self, name: &str) -> PathBuf {
         self.side.join(format!("{name}.maildrop"))
+    }
+
+    pub(crate) fn index(&self, name: &str) -> PathBuf {
+        self.side.join(format!("{name}.index"))
     }
 
     pub(crate) fn update(&self, name: &str) -> PathBuf {

@@ -10,7 +10,7 @@
 use std::io;
 
 use memchr::memchr;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::from_line::{FROM, FROM_LINE_MAX_OCTETS, is_from_line};
 
@@ -40,7 +40,21 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     pub(crate) hash: u64,
-    length: u64,
+    pub(crate) length: u64,
+}
+
+impl Identity {
+    /// That of an entry that is here as a whole.
+    pub(crate) fn of(entry: &[u8]) -> Self {
+        match missing_end(entry.last().copied().unwrap_or(b'\n')) {
+            b"" => Self { hash: xxh3_64(entry), length: entry.len() as u64 },
+            _ => {
+                let mut identifier = Identifier::new();
+                identifier.push(entry);
+                identifier.finish()
+            }
+        }
+    }
 }
 
 /// Computes an [`Identity`].
@@ -85,11 +99,22 @@ pub(crate) fn missing_end(last: u8) -> &'static [u8] {
 ///
 /// # Errors
 /// Those of `read_at`.
-pub(crate) fn scan(mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<Vec<Entry>> {
-    let mut scanner = Scanner::new();
+pub(crate) fn scan(read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<Vec<Entry>> {
+    scan_from(0, read_at)
+}
+
+/// [`scan`] from `start` on, where an entry begins.
+///
+/// # Errors
+/// Those of `read_at`.
+pub(crate) fn scan_from(
+    start: u64,
+    mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<Vec<Entry>> {
+    let mut scanner = Scanner { offset: start, ..Scanner::new() };
     let mut buffer = vec![0; HELD_MAX_OCTETS + SCAN_BLOCK_OCTETS];
     let mut held = 0;
-    let mut offset = 0;
+    let mut offset = start;
     loop {
         let read = read_at(&mut buffer[held..held + SCAN_BLOCK_OCTETS], offset)?;
         offset += read as u64;

@@ -9,10 +9,15 @@ use std::sync::Arc;
 
 use crate::StoreError;
 use crate::append::{self, inode_and_size};
+use crate::from_line::FROM;
+use crate::index::{self, Listing, State};
 use crate::locks::Locked;
 use crate::place::{Place, read_at};
 use crate::redo::{self, Source};
-use crate::scan::{Entry, Identity, scan};
+use crate::scan::{Entry, Identifier, Identity, scan};
+
+/// How much of an entry is read at once.
+const BLOCK_OCTETS: usize = 256 * 1024;
 
 /// Removes those entries of `listed` whose indices are in `delete`. What has come since stays.
 ///
@@ -22,24 +27,63 @@ use crate::scan::{Entry, Identity, scan};
 pub(crate) fn remove(
     place: &Place,
     mailbox: &mut Locked,
-    listed: &[Entry],
+    listed: &Listing,
     delete: &[usize],
 ) -> Result<(), StoreError> {
-    let current = list(mailbox)?;
-    let Some(doomed) = find(listed, delete, &current) else {
+    let mut current =
+        if listed.state == Some(State::of(mailbox)?) { listed.clone() } else { index::list(place, mailbox)? };
+    let mut doomed = find(&listed.entries, delete, &current.entries);
+    let is_proved = |doomed: &[bool]| prove(mailbox, &current.entries, doomed);
+    if (listed.state == current.state || current.is_remembered) && !doomed.as_deref().map_or(Ok(false), is_proved)? {
+        // It is not there as it was, whatever the times of the file say.
+        current = index::list_anew(place, mailbox)?;
+        doomed = find(&listed.entries, delete, &current.entries);
+    }
+    let Some(doomed) = doomed else {
         return Err(StoreError::Changed { path: mailbox.path.clone() });
     };
+    let entries = &*current.entries;
     let Some(first) = doomed.iter().position(|doomed| *doomed) else { return Ok(()) };
-    let gap = current[first].start;
+    let gap = entries[first].start;
     let (inode, size) = inode_and_size(mailbox)?;
-    if current.last().is_none_or(|last| last.next != size) {
+    if entries.last().is_none_or(|last| last.next != size) {
         // Somebody who takes no locks is writing at this moment.
         return Err(StoreError::Changed { path: mailbox.path.clone() });
     }
-    let kept = kept_ranges(&current[first..], &doomed[first..]);
+    let kept = kept_ranges(&entries[first..], &doomed[first..]);
     let (file, path) = (Arc::clone(&mailbox.file), mailbox.path.clone());
     let part = |range| Source::Part { file: &file, path: &path, range };
-    rewrite(place, mailbox, (inode, size), gap, &kept.into_iter().map(part).collect::<Vec<_>>())
+    rewrite(place, mailbox, (inode, size), gap, &kept.into_iter().map(part).collect::<Vec<_>>())?;
+    index::removed(place, mailbox, &current, &doomed);
+    Ok(())
+}
+
+/// Whether those that are to go are what was listed, octet for octet as far as a hash tells, and an entry begins behind
+/// each of them. Reads nothing else.
+fn prove(mailbox: &Locked, entries: &[Entry], doomed: &[bool]) -> Result<bool, StoreError> {
+    let mut block = Vec::new();
+    for (index, entry) in entries.iter().enumerate().filter(|(index, _)| doomed[*index]) {
+        let mut identifier = Identifier::new();
+        let behind = if index + 1 < entries.len() { &FROM[..] } else { b"" };
+        let mut at = entry.start;
+        while at < entry.next {
+            let left = usize::try_from(entry.next - at).ok().filter(|left| *left <= BLOCK_OCTETS);
+            let want = left.map_or(BLOCK_OCTETS, |left| left + behind.len());
+            block.resize(want, 0);
+            let read =
+                read_at(&mailbox.file, &mut block, at).map_err(|source| StoreError::io(&mailbox.path, source))?;
+            if read < want {
+                return Ok(false);
+            }
+            let within = |end: u64| usize::try_from(end.saturating_sub(at)).map_or(want, |octets| octets.min(want));
+            identifier.push(&block[..within(entry.end)]);
+            at += want as u64;
+        }
+        if identifier.finish() != entry.identity || !block.ends_with(behind) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Replaces everything behind `gap`, in place and all or nothing.
@@ -107,6 +151,11 @@ fn find(listed: &[Entry], delete: &[usize], current: &[Entry]) -> Option<Vec<boo
     let mut chosen = vec![false; listed.len()];
     for &index in delete {
         *chosen.get_mut(index)? = true;
+    }
+    if current.starts_with(listed) {
+        // Mail has come, perhaps, and nothing else.
+        chosen.resize(current.len(), false);
+        return Some(chosen);
     }
     // How many of the same there are, and which of them are to go.
     let mut sames: HashMap<Identity, usize> = HashMap::new();

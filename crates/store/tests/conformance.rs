@@ -154,7 +154,8 @@ async fn unique_ids(store: &impl Store) {
     assert_eq!(later, ids[1..], "the same in every session");
 }
 
-struct Mbox(tempfile::TempDir);
+/// A folder, and from how many octets on a mailbox has an index.
+struct Mbox(tempfile::TempDir, u64);
 
 impl Fixture for Mbox {
     type Store = MboxStore;
@@ -163,12 +164,14 @@ impl Fixture for Mbox {
         for name in ["alice", "bob"] {
             fs::write(self.0.path().join(format!("{name}.mbox")), "").unwrap();
         }
-        MboxStore::open(self.0.path()).unwrap().0
+        MboxStore::open(self.0.path()).unwrap().0.with_index_from(self.1)
     }
 }
 
 /// holds C-S6 C-S8 C-S9 C-S10 C-P5 C-P6 C-P7 C-P8
 #[tokio::test]
 async fn mbox_conforms() {
-    conforms(|| Mbox(tempfile::tempdir().unwrap())).await;
+    for index_from in [0, u64::MAX] {
+        conforms(|| Mbox(tempfile::tempdir().unwrap(), index_from)).await;
+    }
 }

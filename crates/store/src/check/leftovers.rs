@@ -11,8 +11,7 @@ use crate::journal::is_segment;
 use crate::journal::segment::Found;
 use crate::locks::{WHOLE, is_locked};
 use crate::place::{Place, is_known_name, is_left_behind};
-use crate::redo;
-use crate::{StoreError, dotlock};
+use crate::{StoreError, dotlock, index, redo};
 
 /// What a file in `.pillarbox` is, by its name. A new kind of file gets a variant here and a judgement in
 /// [`judge_side_file`].
@@ -29,6 +28,8 @@ enum SideFile<'a> {
     Left,
     /// Empty, and there for its locks.
     Lock,
+    /// The index of this mailbox.
+    Index(&'a str),
     /// The folder of the journals.
     Journal,
     Unknown,
@@ -41,6 +42,8 @@ impl<'a> SideFile<'a> {
             Self::Journal
         } else if file == "mqueue.claims" || known(".maildrop").is_some() {
             Self::Lock
+        } else if let Some(name) = known(".index") {
+            Self::Index(name)
         } else if let Some(name) = known(".update") {
             Self::Record(name)
         } else if let Some(name) = known(".update.tmp") {
@@ -116,6 +119,7 @@ fn judge_side_file(check: &mut Check<'_>, file: SideFile<'_>, shown: &str) -> Re
         SideFile::Passing | SideFile::Lock => return Ok(()),
         SideFile::Journal => return segments(check, shown),
         SideFile::Record(name) => return record(check, name, shown),
+        SideFile::Index(name) => return judge_index(check, name, shown),
         SideFile::RecordTmp(name) => {
             let mailbox = open_mailbox(check.place, name);
             match mailbox.map_or(Ok(None), |mailbox| holder(check.place, name, &mailbox))? {
@@ -162,6 +166,29 @@ fn record(check: &mut Check<'_>, name: &str, shown: &str) -> Result<(), StoreErr
         }
     };
     check.find(severity, shown, None, what);
+    Ok(())
+}
+
+/// Judges an index by itself. What it says about the mailbox is judged with that.
+fn judge_index(check: &mut Check<'_>, name: &str, shown: &str) -> Result<(), StoreError> {
+    let place = check.place;
+    let metadata = open_mailbox(place, name).and_then(|mailbox| mailbox.metadata().ok());
+    if metadata.is_none() {
+        check.find(Severity::Info, shown, None, "the index of a mailbox that is gone");
+        return Ok(());
+    }
+    let before = state(&place.index(name));
+    let is_broken = matches!(index::look(place, name, metadata.as_ref())?, Some(index::Seen::Broken));
+    // It may have been written meanwhile, or be in the middle of that.
+    let is_held = open_mailbox(place, name).map_or(Ok(None), |mailbox| holder(place, name, &mailbox))?.is_some();
+    if is_broken && !is_held && state(&place.index(name)) == before {
+        check.find(
+            Severity::Info,
+            shown,
+            None,
+            "an index that is not what was written; the next session makes it anew",
+        );
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use pillarbox_proto::{Address, Envelope, ReversePath};
 use pillarbox_store::{Mailbox, Maildrop, MboxStore, Store, StoreError, Text, TextReader};
 use tempfile::TempDir;
 
-/// A folder with mailboxes, and a store on it that waits for no lock.
+/// A folder with mailboxes, and a store on it that waits for no lock. Each mailbox has an index.
 pub(crate) struct Folder {
     dir: TempDir,
     pub(crate) store: MboxStore,
@@ -25,7 +25,7 @@ impl Folder {
         }
         let (store, recovery) = MboxStore::open(dir.path()).unwrap();
         assert!(recovery.is_nothing(), "{recovery}");
-        Self { dir, store: store.with_lock_timeout(Duration::ZERO) }
+        Self { dir, store: store.with_lock_timeout(Duration::ZERO).with_index_from(0) }
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {

@@ -1,0 +1,482 @@
+//! The index of a mailbox: where which message is, how long it is on the wire, its hash and, once it was asked for, its
+//! MD5. It saves reading the mailbox again, and nothing depends on it: see `docs/index.md`.
+//!
+//! It is read and written under the locks of its mailbox, and never flushed. Each record has a check sum of its own,
+//! and counts for one *epoch* of the file: records of an earlier one may be left behind it. The header says which file
+//! the records are about, and in which state; it is written after them. An index of another boot does not count,
+//! because a power cut may have left any part of it.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::from_line::FROM;
+use crate::journal::segment::{boot, random};
+use crate::locks::Locked;
+use crate::place::{Place, QUEUE, open_no_follow, read_at};
+use crate::scan::{Entry, Identity, scan, scan_from};
+use crate::{StoreError, update};
+
+/// A smaller mailbox has no index: reading it takes as long. Octets. Unit tests have an index for every mailbox.
+pub(crate) const INDEX_FROM_OCTETS: u64 = if cfg!(test) { 0 } else { 16 * 1024 };
+
+/// What an index begins with; the digit is its version.
+const TITLE: u64 = u64::from_le_bytes(*b"pbindex1");
+/// Octets of the header: twelve numbers of 8 octets, the lowest octet first.
+const HEADER_OCTETS: usize = 96;
+/// Octets of a record.
+const RECORD_OCTETS: usize = 64;
+/// Octets of a record that its check sum is about; the check sum follows.
+const CHECKED_OCTETS: usize = RECORD_OCTETS - 8;
+/// Octets that are read first: the header, and all records of a small mailbox.
+const FIRST_READ_OCTETS: usize = HEADER_OCTETS + 64 * RECORD_OCTETS;
+/// How many records are read at once behind that.
+const RECORDS_AT_ONCE: usize = 16 * 1024;
+
+/// A unique id, if it is known.
+pub(crate) type UniqueId = Option<[u8; 16]>;
+
+/// What says that a file was not changed: which file it is, its size, and when it was changed, in seconds and
+/// nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl State {
+    pub(crate) fn new(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    pub(crate) fn of(mailbox: &Locked) -> Result<Self, StoreError> {
+        mailbox.file.metadata().map(|now| Self::new(&now)).map_err(|source| StoreError::io(&mailbox.path, source))
+    }
+}
+
+/// The messages of a mailbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    pub(crate) entries: Arc<[Entry]>,
+    /// One for each entry.
+    pub(crate) unique_ids: Vec<UniqueId>,
+    /// The state that was listed; `None` if somebody who takes no locks changed the mailbox meanwhile.
+    pub(crate) state: Option<State>,
+    /// It was not read from the mailbox just now.
+    pub(crate) is_remembered: bool,
+}
+
+/// Lists a mailbox, by its index as far as that can be trusted, and keeps the index for the next time.
+///
+/// # Errors
+/// Those of reading the mailbox. An index that cannot be read or written is none.
+pub(crate) fn list(place: &Place, mailbox: &Locked) -> Result<Listing, StoreError> {
+    let state = State::of(mailbox)?;
+    let Some(stored) = is_wanted(place, state.size).then(|| Stored::open(place, &mailbox.name)).flatten() else {
+        return list_anew(place, mailbox);
+    };
+    if stored.header.state == state {
+        if let Some(listing) = stored.read().filter(|listing| begin_with_from_lines(mailbox, listing)) {
+            return Ok(listing);
+        }
+    } else if let Some(listing) = stored.extend(place, mailbox, state)? {
+        return Ok(listing);
+    }
+    list_anew(place, mailbox)
+}
+
+/// Lists a mailbox by reading the whole of it, and makes its index.
+///
+/// # Errors
+/// Those of reading the mailbox.
+pub(crate) fn list_anew(place: &Place, mailbox: &Locked) -> Result<Listing, StoreError> {
+    let state = State::of(mailbox)?;
+    let entries = update::list(mailbox)?;
+    let listing = Listing {
+        unique_ids: vec![None; entries.len()],
+        entries: entries.into(),
+        state: is_settled(mailbox, state)?,
+        is_remembered: false,
+    };
+    if is_wanted(place, state.size) {
+        keep(place, &mailbox.name, &listing);
+    }
+    Ok(listing)
+}
+
+/// Adds unique ids to the index, as far as it is about these entries.
+pub(crate) fn remember(place: &Place, mailbox: &Locked, entries: &[Entry], unique_ids: &[UniqueId]) {
+    let Some(stored) = Stored::open(place, &mailbox.name) else { return };
+    let Some(mut listing) = stored.read() else { return };
+    if !listing.entries.starts_with(entries) {
+        return;
+    }
+    for (known, unique_id) in listing.unique_ids.iter_mut().zip(unique_ids) {
+        *known = known.or(*unique_id);
+    }
+    let records = records(&listing.entries, &listing.unique_ids, stored.header.epoch);
+    let _ = place.files.write_all_at(&stored.file, &stored.path, &records, HEADER_OCTETS as u64);
+}
+
+/// Those of the entries of a mailbox that were `doomed` have been removed from it.
+pub(crate) fn removed(place: &Place, mailbox: &Locked, before: &Listing, doomed: &[bool]) {
+    let Ok(state) = State::of(mailbox) else { return distrust(place, &mailbox.name) };
+    let Some(first) = doomed.iter().position(|doomed| *doomed) else { return };
+    let mut at = before.entries[first].start;
+    let moved = before.entries.iter().zip(doomed).skip(first).filter(|(_, doomed)| !**doomed);
+    let moved: Vec<Entry> = moved.map(|(entry, _)| moved_to(*entry, &mut at)).collect();
+    if at != state.size || !is_wanted(place, state.size) {
+        return distrust(place, &mailbox.name);
+    }
+    if moved.is_empty()
+        && let Some(stored) = Stored::open(place, &mailbox.name)
+        && Some(stored.header.state) == before.state
+    {
+        // Only the end is gone.
+        let header = Header { state, count: first as u64, ..stored.header };
+        if place.files.write_all_at(&stored.file, &stored.path, &header.encode(), 0).is_err() {
+            distrust(place, &mailbox.name);
+        }
+        return;
+    }
+    let unique_ids = before.unique_ids.iter().zip(doomed).filter(|(_, doomed)| !**doomed);
+    let listing = Listing {
+        entries: before.entries[..first].iter().copied().chain(moved).collect(),
+        unique_ids: unique_ids.map(|(unique_id, _)| *unique_id).collect(),
+        state: Some(state),
+        is_remembered: true,
+    };
+    keep(place, &mailbox.name, &listing);
+}
+
+/// The index says what is not so, or may: it goes.
+pub(crate) fn distrust(place: &Place, name: &str) {
+    let path = place.index(name);
+    if path.symlink_metadata().is_ok() {
+        let _ = place.files.remove(&path);
+    }
+}
+
+/// The index of a mailbox that is about to grow.
+pub(crate) struct Growing(Stored);
+
+impl Growing {
+    /// `None` if there is no index, or it is not about the mailbox as it is.
+    pub(crate) fn new(place: &Place, mailbox: &Locked) -> Option<Self> {
+        // The queue is not listed often, and has none.
+        let is_wanted = |state: &State| mailbox.name != QUEUE && is_wanted(place, state.size);
+        let state = State::of(mailbox).ok().filter(is_wanted)?;
+        Stored::open(place, &mailbox.name).filter(|stored| stored.header.state == state).map(Self)
+    }
+
+    /// The mailbox has grown by `grown`, under the same lock.
+    pub(crate) fn finish(self, place: &Place, mailbox: &Locked, grown: &[u8]) {
+        let Self(Stored { file, path, header, .. }) = self;
+        let Ok(state) = State::of(mailbox) else { return };
+        // What begins with anything else changes the last entry.
+        if !grown.starts_with(FROM) || state.size != header.state.size + grown.len() as u64 {
+            return;
+        }
+        let scanned = scan(|buffer, offset| {
+            let rest = usize::try_from(offset).ok().and_then(|offset| grown.get(offset..)).unwrap_or_default();
+            let read = rest.len().min(buffer.len());
+            buffer[..read].copy_from_slice(&rest[..read]);
+            Ok(read)
+        });
+        let Ok(entries) = scanned else { return };
+        let mut at = header.state.size;
+        let entries: Vec<Entry> = entries.into_iter().map(|entry| moved_to(entry, &mut at)).collect();
+        let count = header.count + entries.len() as u64;
+        let records = records(&entries, &vec![None; entries.len()], header.epoch);
+        let header_now = Header { state, count, ..header };
+        let _ = place
+            .files
+            .write_all_at(&file, &path, &records, record_at(header.count))
+            .and_then(|()| place.files.write_all_at(&file, &path, &header_now.encode(), 0));
+    }
+}
+
+/// What an index is, looked at without a lock.
+#[cfg(feature = "check")]
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// It is not complete, or not what was written.
+    Broken,
+    /// It is about another file, another state or another boot.
+    Old,
+    /// It is about the mailbox as it is.
+    Current(Arc<[Entry]>),
+}
+
+/// Looks at the index of a mailbox, if there is one; `mailbox` is what that is now.
+///
+/// # Errors
+/// [`StoreError::Io`].
+#[cfg(feature = "check")]
+pub(crate) fn look(place: &Place, name: &str, mailbox: Option<&Metadata>) -> Result<Option<Seen>, StoreError> {
+    let path = place.index(name);
+    let Some(file) = crate::place::open_if_there(&path)? else { return Ok(None) };
+    let failed = |source| StoreError::io(&path, source);
+    let Some(stored) = Stored::read_begin(file, path.clone()).map_err(failed)? else { return Ok(Some(Seen::Broken)) };
+    if stored.header.boot != this_boot() || mailbox.map(State::new) != Some(stored.header.state) {
+        return Ok(Some(Seen::Old));
+    }
+    Ok(Some(stored.read().map_or(Seen::Broken, |listing| Seen::Current(listing.entries))))
+}
+
+/// An index that is open. Its header is what was written.
+struct Stored {
+    file: File,
+    path: PathBuf,
+    header: Header,
+    /// The header and the first records, or all that there is.
+    begin: Vec<u8>,
+}
+
+impl Stored {
+    /// The index of a mailbox, if there is one of this boot.
+    fn open(place: &Place, name: &str) -> Option<Self> {
+        let path = place.index(name);
+        let file = open_no_follow(&path, true).ok()?;
+        Self::read_begin(file, path).ok()?.filter(|stored| stored.header.boot == this_boot())
+    }
+
+    /// `None` if it does not begin as an index does.
+    fn read_begin(file: File, path: PathBuf) -> io::Result<Option<Self>> {
+        let mut begin = vec![0; FIRST_READ_OCTETS];
+        let read = read_at(&file, &mut begin, 0)?;
+        begin.truncate(read);
+        let header = begin.first_chunk().and_then(Header::decode);
+        Ok(header.map(|header| Self { file, path, header, begin }))
+    }
+
+    /// Reads the records: `None` if they are not those that were written.
+    fn read(&self) -> Option<Listing> {
+        let Header { epoch, count, state, .. } = self.header;
+        // Each entry has an octet at least.
+        let count = usize::try_from(count.min(state.size)).ok()?;
+        let (mut entries, mut unique_ids) = (Vec::new(), Vec::new());
+        let mut buffer = Vec::new();
+        while entries.len() < count {
+            let octets = (count - entries.len()).min(RECORDS_AT_ONCE) * RECORD_OCTETS;
+            let at = record_at(entries.len() as u64);
+            let begin = usize::try_from(at).ok().and_then(|at| self.begin.get(at..at.checked_add(octets)?));
+            let octets = if let Some(begin) = begin {
+                begin
+            } else {
+                buffer.resize(octets, 0);
+                if read_at(&self.file, &mut buffer, at).ok()? < octets {
+                    return None;
+                }
+                &buffer
+            };
+            for record in octets.chunks_exact(RECORD_OCTETS) {
+                let (entry, unique_id) = decode(record, epoch)?;
+                if entries.last().is_some_and(|before: &Entry| before.next != entry.start) {
+                    return None;
+                }
+                entries.push(entry);
+                unique_ids.push(unique_id);
+            }
+        }
+        // One without records would be about a mailbox of empty lines, which is as soon read.
+        if entries.last().is_none_or(|last| last.next != state.size) {
+            return None;
+        }
+        Some(Listing { entries: entries.into(), unique_ids, state: Some(state), is_remembered: true })
+    }
+
+    /// The mailbox has grown: reads its end from the last entry on, which must still be what it was, and adds to the
+    /// index. `None` if it may have changed in another way.
+    fn extend(self, place: &Place, mailbox: &Locked, state: State) -> Result<Option<Listing>, StoreError> {
+        let then = self.header.state;
+        if (then.device, then.inode) != (state.device, state.inode) || then.size >= state.size {
+            return Ok(None);
+        }
+        let Some(listing) = self.read().filter(|listing| begin_with_from_lines(mailbox, listing)) else {
+            return Ok(None);
+        };
+        let Some((last, kept)) = listing.entries.split_last() else { return Ok(None) };
+        let added = scan_from(last.start, |buffer, offset| read_at(&mailbox.file, buffer, offset))
+            .map_err(|source| StoreError::io(&mailbox.path, source))?;
+        let is_same = |first: &Entry| {
+            (first.start, first.text, first.octets, first.identity)
+                == (last.start, last.text, last.octets, last.identity)
+        };
+        if !added.first().is_some_and(is_same) {
+            return Ok(None);
+        }
+        let mut unique_ids = listing.unique_ids;
+        unique_ids.resize(kept.len() + added.len(), None);
+        let epoch = self.header.epoch;
+        let records = records(&added, &unique_ids[kept.len()..], epoch);
+        let settled = is_settled(mailbox, state)?;
+        if let Some(state) = settled {
+            let header = Header { state, count: unique_ids.len() as u64, ..self.header };
+            let files = &place.files;
+            let _ = files
+                .write_all_at(&self.file, &self.path, &records, record_at(kept.len() as u64))
+                .and_then(|()| files.write_all_at(&self.file, &self.path, &header.encode(), 0));
+        }
+        let entries = kept.iter().copied().chain(added).collect();
+        Ok(Some(Listing { entries, unique_ids, state: settled, is_remembered: true }))
+    }
+}
+
+/// Writes the index of a listing, in place of any other.
+fn keep(place: &Place, name: &str, listing: &Listing) {
+    let Some(state) = listing.state else { return distrust(place, name) };
+    if write(place, name, state, listing).is_err() {
+        // On a full disk it must not take room.
+        distrust(place, name);
+    }
+}
+
+fn write(place: &Place, name: &str, state: State, listing: &Listing) -> Result<(), StoreError> {
+    let path = place.index(name);
+    let header = Header { boot: this_boot(), epoch: random(), state, count: listing.entries.len() as u64 };
+    let mut octets = header.encode().to_vec();
+    octets.extend(records(&listing.entries, &listing.unique_ids, header.epoch));
+    let file = match open_no_follow(&path, true) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => place.files.create_new(&path)?,
+        Err(source) => return Err(StoreError::io(&path, source)),
+        Ok(file) => file,
+    };
+    // Records that are left of an earlier epoch do not fit the header.
+    place.files.write_all_at(&file, &path, &octets, 0)?;
+    let is_longer = file.metadata().is_ok_and(|metadata| metadata.len() > octets.len() as u64);
+    if is_longer { place.files.set_len(&file, &path, octets.len() as u64) } else { Ok(()) }
+}
+
+/// Whether a mailbox of so many octets has an index.
+fn is_wanted(place: &Place, octets: u64) -> bool {
+    octets > 0 && octets >= place.index_from.load(Ordering::Relaxed)
+}
+
+/// The state that was read, if it is still that.
+fn is_settled(mailbox: &Locked, state: State) -> Result<Option<State>, StoreError> {
+    Ok((State::of(mailbox)? == state).then_some(state))
+}
+
+/// Whether the first and the last entry begin as they did: a look that costs next to nothing.
+fn begin_with_from_lines(mailbox: &Locked, listing: &Listing) -> bool {
+    [listing.entries.first(), listing.entries.last()].into_iter().flatten().all(|entry| {
+        let mut begin = [0; FROM.len()];
+        let mut has_line = || read_at(&mailbox.file, &mut begin, entry.start).is_ok() && begin == *FROM;
+        entry.start == entry.text || has_line()
+    })
+}
+
+/// The entry, if it begins at `at`; which is then where the next one does.
+fn moved_to(entry: Entry, at: &mut u64) -> Entry {
+    let start = *at;
+    let to = |octet: u64| start + (octet - entry.start);
+    *at = to(entry.next);
+    Entry { start, text: to(entry.text), end: to(entry.end), next: *at, ..entry }
+}
+
+/// Where the record with this number begins.
+fn record_at(number: u64) -> u64 {
+    HEADER_OCTETS as u64 + number * RECORD_OCTETS as u64
+}
+
+fn this_boot() -> u64 {
+    xxh3_64(boot().as_bytes())
+}
+
+/// What the records are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    boot: u64,
+    epoch: u64,
+    state: State,
+    count: u64,
+}
+
+impl Header {
+    fn encode(&self) -> [u8; HEADER_OCTETS] {
+        let State { device, inode, size, modified, changed } = self.state;
+        let times = [modified.0, modified.1, changed.0, changed.1].map(i64::cast_unsigned);
+        let mut octets = [0; HEADER_OCTETS];
+        let numbers = [TITLE, self.boot, self.epoch, device, inode, size].into_iter().chain(times).chain([self.count]);
+        for (place, number) in octets.chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        let check = xxh3_64(&octets[..HEADER_OCTETS - 8]);
+        octets[HEADER_OCTETS - 8..].copy_from_slice(&check.to_le_bytes());
+        octets
+    }
+
+    fn decode(octets: &[u8; HEADER_OCTETS]) -> Option<Self> {
+        let number = |index: usize| number_at(octets, index * 8);
+        if number(0) != TITLE || number(11) != xxh3_64(&octets[..HEADER_OCTETS - 8]) {
+            return None;
+        }
+        let time = |index: usize| (number(index).cast_signed(), number(index + 1).cast_signed());
+        let state = State { device: number(3), inode: number(4), size: number(5), modified: time(6), changed: time(8) };
+        Some(Self { boot: number(1), epoch: number(2), state, count: number(10) })
+    }
+}
+
+/// The number in these 8 octets; 0 where there are not so many.
+fn number_at(octets: &[u8], at: usize) -> u64 {
+    octets.get(at..at + 8).and_then(|octets| octets.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+fn records(entries: &[Entry], unique_ids: &[UniqueId], epoch: u64) -> Vec<u8> {
+    let mut records = Vec::with_capacity(entries.len() * RECORD_OCTETS);
+    for (entry, unique_id) in entries.iter().zip(unique_ids) {
+        let from = records.len();
+        for number in [entry.start, entry.next - entry.start, entry.octets, entry.identity.hash] {
+            records.extend_from_slice(&number.to_le_bytes());
+        }
+        records.extend_from_slice(&unique_id.unwrap_or_default());
+        // A `From ` line has 4096 octets at the most; the others are 0, 1 or 2.
+        let from_line = u16::try_from(entry.text - entry.start).unwrap_or(u16::MAX);
+        records.extend_from_slice(&from_line.to_le_bytes());
+        let small = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
+        records.push(small(entry.next - entry.end));
+        records.push(small(entry.identity.length - (entry.end - entry.start)));
+        records.push(u8::from(unique_id.is_some()));
+        records.extend_from_slice(&[0; 3]);
+        let check = xxh3_64_with_seed(&records[from..], epoch);
+        records.extend_from_slice(&check.to_le_bytes());
+    }
+    records
+}
+
+/// An entry and its unique id; `None` if this is no record of the epoch.
+fn decode(record: &[u8], epoch: u64) -> Option<(Entry, UniqueId)> {
+    let (checked, check) = record.split_at_checked(CHECKED_OCTETS)?;
+    if number_at(check, 0) != xxh3_64_with_seed(checked, epoch) {
+        return None;
+    }
+    let unique_id: [u8; 16] = checked.get(32..48)?.try_into().ok()?;
+    let small: &[u8; 8] = checked.get(48..56)?.try_into().ok()?;
+    let &[from_low, from_high, separator, line_end, flag, ..] = small;
+    let start = number_at(checked, 0);
+    let next = start.checked_add(number_at(checked, 8))?;
+    let text = start.checked_add(u64::from(u16::from_le_bytes([from_low, from_high])))?;
+    let end = next.checked_sub(u64::from(separator)).filter(|end| text <= *end)?;
+    let identity = Identity { hash: number_at(checked, 24), length: end - start + u64::from(line_end) };
+    let entry = Entry { start, text, end, next, octets: number_at(checked, 16), identity };
+    Some((entry, (flag == 1).then_some(unique_id)))
+}
+
+#[cfg(test)]
+#[path = "index/tests.rs"]
+mod tests;

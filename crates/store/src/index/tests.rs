@@ -1,0 +1,443 @@
+//! Damaged, torn and foreign indexes: whatever they hold, a mailbox is listed as if there were none.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+#[cfg(feature = "check")]
+use crate::Severity;
+use crate::crash_tests::memory_or_disk;
+use crate::files::tests::Fault;
+use crate::locks::lock_now;
+use crate::{Maildrop as _, MboxMaildrop, TextReader as _};
+
+const FROM_LINE: &str = "From a Mon Aug 22 23:00:00 2016\n";
+
+struct Case {
+    dir: TempDir,
+    place: Arc<Place>,
+}
+
+impl Case {
+    fn new(mailbox: &str) -> Self {
+        let dir = tempfile::tempdir_in(memory_or_disk()).unwrap();
+        fs::write(dir.path().join("alice.mbox"), mailbox).unwrap();
+        let place = Arc::new(Place::open(dir.path()).unwrap());
+        Self { dir, place }
+    }
+
+    fn locked(&self) -> Locked {
+        lock_now(&self.place, "alice").unwrap().unwrap()
+    }
+
+    fn list(&self) -> Listing {
+        list(&self.place, &self.locked()).unwrap()
+    }
+
+    /// What reading the mailbox says.
+    fn entries(&self) -> Vec<Entry> {
+        update::list(&self.locked()).unwrap()
+    }
+
+    fn index(&self) -> Vec<u8> {
+        fs::read(self.place.index("alice")).unwrap()
+    }
+
+    fn put_index(&self, content: &[u8]) {
+        fs::write(self.place.index("alice"), content).unwrap();
+    }
+
+    fn put(&self, mailbox: &str) {
+        fs::write(self.dir.path().join("alice.mbox"), mailbox).unwrap();
+    }
+
+    /// Lists the mailbox, by an index or not, and checks the listing; then again, by the index that there is now.
+    fn check(&self, is_remembered: bool, what: &str) {
+        let listing = self.list();
+        assert_eq!(*listing.entries, *self.entries(), "{what}");
+        assert_eq!(listing.is_remembered, is_remembered, "{what}");
+        assert_eq!(listing.unique_ids.len(), listing.entries.len());
+        let again = self.list();
+        assert!(again.is_remembered, "{what}");
+        assert_eq!(again.entries, listing.entries, "{what}");
+    }
+}
+
+fn message(number: usize) -> String {
+    format!("{FROM_LINE}Subject: {number}\n\n{}\n", ">From x\n".repeat(number * 5))
+}
+
+fn messages(count: usize) -> String {
+    (0..count).map(message).collect()
+}
+
+#[test]
+fn what_was_written_is_read() {
+    // More than are read at once, and than fit the first read.
+    for count in [1, 2, 63, 64, 65, 300, RECORDS_AT_ONCE + 1] {
+        let case = Case::new(&format!("{FROM_LINE}x\n\n").repeat(count));
+        case.check(false, "no index");
+        case.check(true, "an index");
+    }
+    for odd in ["no From line\n", &format!("\n\n{FROM_LINE}cut off"), &format!("x\n{FROM_LINE}cut off\r")] {
+        let case = Case::new(odd);
+        case.check(false, odd);
+        case.check(true, odd);
+    }
+    for empty in ["", "\n\n\n"] {
+        let case = Case::new(empty);
+        for _ in 0..2 {
+            let listing = case.list();
+            assert!(listing.entries.is_empty() && !listing.is_remembered);
+        }
+    }
+}
+
+#[test]
+fn unique_ids_are_remembered() {
+    let case = Case::new(&messages(5));
+    let listing = case.list();
+    let ids: Vec<UniqueId> = (1..=5).map(|number| Some([number; 16])).collect();
+    remember(&case.place, &case.locked(), &listing.entries, &ids);
+    assert_eq!(case.list().unique_ids, ids);
+    // Mail comes; what was known stays known.
+    case.put(&messages(7));
+    let listing = case.list();
+    assert!(listing.is_remembered);
+    assert_eq!(listing.unique_ids, [&ids[..], &[None; 2]].concat());
+    // Of other entries nothing is taken.
+    let other = Case::new(&messages(3).replace('x', "y")).list();
+    remember(&case.place, &case.locked(), &other.entries, &[Some([9; 16]); 3]);
+    assert_eq!(case.list().unique_ids, listing.unique_ids);
+    case.check(true, "still an index");
+}
+
+#[test]
+fn any_other_change_makes_it_anew() {
+    let before = messages(5);
+    let rename = |case: &Case, content: &str| {
+        fs::write(case.dir.path().join("new"), content).unwrap();
+        fs::rename(case.dir.path().join("new"), case.dir.path().join("alice.mbox")).unwrap();
+    };
+    let shown = |case: &Case, is_remembered, what: &str| {
+        case.check(is_remembered, what);
+        case.check(true, what);
+    };
+    let changed = |what: &str, is_remembered: bool, change: &dyn Fn(&Case)| {
+        let case = Case::new(&before);
+        case.check(false, what);
+        change(&case);
+        shown(&case, is_remembered, what);
+    };
+    let edited = before.replacen("Subject: 1", "Subject: 9", 1);
+    changed("appended", true, &|case| case.put(&messages(7)));
+    changed("shorter", false, &|case| case.put(&messages(4)));
+    changed("the same length", false, &|case| case.put(&edited));
+    changed("another file", false, &|case| rename(case, &edited));
+    changed("another file with the same content", false, &|case| rename(case, &before));
+    changed("longer in front", false, &|case| case.put(&format!("{}{before}", message(8))));
+    changed("the last message went on", false, &|case| case.put(&format!("{before}more\n\n{}", message(6))));
+    changed("one gone, others appended", false, &|case| case.put(&(before[message(0).len()..].to_owned() + &before)));
+    changed("another end and more", false, &|case| {
+        case.put(&(messages(4) + &message(4).replace('x', "y") + &message(6)))
+    });
+    changed("a message without line end", true, &|case| case.put(&format!("{before}{FROM_LINE}cut off")));
+    changed("empty", false, &|case| {
+        case.put("");
+        assert!(case.list().entries.is_empty());
+        case.put(&edited);
+    });
+}
+
+/// A last message that had no line end gets one from the next that comes.
+#[test]
+fn an_end_of_line_that_comes_later() {
+    let case = Case::new(&format!("{FROM_LINE}cut off"));
+    case.check(false, "cut off");
+    case.put(&format!("{FROM_LINE}cut off\n{FROM_LINE}more\n\n"));
+    let listing = case.list();
+    assert_eq!(*listing.entries, *case.entries());
+    case.check(true, "with an end");
+}
+
+#[test]
+fn no_damage_makes_a_wrong_listing() {
+    let case = Case::new(&messages(70));
+    case.check(false, "no index");
+    let good = case.index();
+    for cut in (0..good.len()).step_by(61).chain([1, HEADER_OCTETS, good.len() - 1]) {
+        case.put_index(&good[..cut]);
+        case.check(false, "cut");
+    }
+    for at in (0..good.len()).step_by(37) {
+        let mut damaged = good.clone();
+        damaged[at] ^= 1 << (at % 8);
+        case.put_index(&damaged);
+        case.check(false, "damaged");
+    }
+    // A sector that was never written.
+    for at in (0..good.len()).step_by(512) {
+        let mut damaged = good.clone();
+        damaged[at..good.len().min(at + 512)].fill(0);
+        case.put_index(&damaged);
+        case.check(false, "zeros");
+    }
+    // Records of an earlier epoch.
+    let earlier = case.index();
+    distrust(&case.place, "alice");
+    case.check(false, "no index");
+    let mut mixed = case.index();
+    assert_eq!(mixed.len(), earlier.len());
+    mixed[HEADER_OCTETS + 30 * RECORD_OCTETS..].copy_from_slice(&earlier[HEADER_OCTETS + 30 * RECORD_OCTETS..]);
+    case.put_index(&mixed);
+    case.check(false, "two epochs");
+    // The index of another mailbox; and of an earlier boot.
+    let other = Case::new(&messages(70).replace('x', "y"));
+    other.check(false, "no index");
+    case.put_index(&other.index());
+    case.check(false, "foreign");
+    let mut header = Header::decode(case.index().first_chunk().unwrap()).unwrap();
+    header.boot ^= 1;
+    let mut older = case.index();
+    older[..HEADER_OCTETS].copy_from_slice(&header.encode());
+    case.put_index(&older);
+    case.check(false, "an earlier boot");
+    // Too many are announced.
+    header = Header { boot: this_boot(), count: u64::MAX, ..header };
+    older[..HEADER_OCTETS].copy_from_slice(&header.encode());
+    case.put_index(&older);
+    case.check(false, "too many");
+    // Something else is there.
+    fs::remove_file(case.place.index("alice")).unwrap();
+    fs::create_dir(case.place.index("alice")).unwrap();
+    assert_eq!(*case.list().entries, *case.entries());
+}
+
+#[test]
+fn an_index_that_cannot_be_written_is_none() {
+    for fault in [nix::libc::ENOSPC, nix::libc::EIO] {
+        for number in 0..4 {
+            let case = Case::new(&messages(20));
+            if number % 2 == 1 {
+                case.check(false, "no index");
+                case.put(&messages(25));
+            }
+            let locked = case.locked();
+            case.place.files.inject(Fault::Fail(number / 2, fault));
+            assert_eq!(list(&case.place, &locked).unwrap().entries.len(), if number % 2 == 1 { 25 } else { 20 });
+            case.place.files.inject(Fault::None);
+            drop(locked);
+            assert_eq!(*case.list().entries, *case.entries());
+            case.check(true, "afterwards");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is in an index: behind a good header too, and with check sums that are right.
+    #[test]
+    fn any_octets_are_an_index_or_none(
+        octets in vec(any::<u8>(), 0..600),
+        small in vec(0..9_u64, 0..9),
+        has_header in any::<bool>(),
+        has_sums in any::<bool>(),
+        count in 0..9_u64,
+    ) {
+        let mailbox = messages(3);
+        let case = Case::new(&mailbox);
+        let state = State::of(&case.locked()).unwrap();
+        let header = Header { boot: this_boot(), epoch: 7, state, count };
+        let mut content = if has_header { header.encode().to_vec() } else { Vec::new() };
+        let mut octets = octets;
+        // Now and then numbers that are about as large as those that are right.
+        for (place, number) in octets.chunks_exact_mut(16).zip(&small) {
+            place[..8].copy_from_slice(&(number * 60).to_le_bytes());
+        }
+        if has_sums {
+            for record in octets.chunks_exact_mut(RECORD_OCTETS) {
+                let check = xxh3_64_with_seed(&record[..CHECKED_OCTETS], 7);
+                record[CHECKED_OCTETS..].copy_from_slice(&check.to_le_bytes());
+            }
+        }
+        content.extend(octets);
+        case.put_index(&content);
+        let listing = case.list();
+        // Who knows the epoch could say anything; but never what cannot be.
+        if has_header && has_sums && listing.is_remembered {
+            prop_assert!(listing.entries.windows(2).all(|pair| pair[0].next == pair[1].start));
+            prop_assert!(listing.entries.last().is_none_or(|last| last.next == mailbox.len() as u64));
+        } else {
+            prop_assert_eq!(&*listing.entries, &*case.entries());
+        }
+    }
+
+    /// Deliveries of ours, of others and removals, in any order: the index says what a reading says.
+    #[test]
+    fn it_keeps_up(steps in vec((0..4_usize, any::<u8>()), 1..12)) {
+        let case = Case::new(&messages(3));
+        case.list();
+        for (step, (kind, number)) in steps.into_iter().enumerate() {
+            let number = usize::from(number);
+            let path = case.dir.path().join("alice.mbox");
+            match kind {
+                0 => {
+                    let locked = case.locked();
+                    let at = locked.file.metadata().unwrap().len();
+                    let growing = Growing::new(&case.place, &locked);
+                    let grown = (0..=number % 3).map(message).collect::<String>();
+                    case.place.files.write_all_at(&locked.file, &locked.path, grown.as_bytes(), at).unwrap();
+                    if let Some(growing) = growing {
+                        growing.finish(&case.place, &locked, grown.as_bytes());
+                    }
+                }
+                1 => {
+                    let more = fs::read_to_string(&path).unwrap() + &message(number % 7);
+                    fs::write(&path, more).unwrap();
+                }
+                2 => {
+                    let mut locked = case.locked();
+                    let listing = list(&case.place, &locked).unwrap();
+                    let delete: Vec<usize> =
+                        (0..listing.entries.len()).filter(|index| (number >> (index % 8)) & 1 == 1).collect();
+                    update::remove(&case.place, &mut locked, &listing, &delete).unwrap();
+                }
+                _ => {
+                    let listing = case.list();
+                    let ids: Vec<UniqueId> =
+                        listing.entries.iter().map(|entry| Some([entry.octets.to_le_bytes()[0]; 16])).collect();
+                    remember(&case.place, &case.locked(), &listing.entries, &ids);
+                }
+            }
+            let listing = case.list();
+            prop_assert_eq!(&*listing.entries, &*case.entries(), "step {}", step);
+            for (entry, id) in listing.entries.iter().zip(&listing.unique_ids) {
+                prop_assert!(id.is_none_or(|id| id == [entry.octets.to_le_bytes()[0]; 16]));
+            }
+        }
+    }
+}
+
+/// What may happen within one tick of the clock: the mailbox was edited, and its size and times are those that the index
+/// names.
+fn fool(case: &Case, mailbox: &str) {
+    let before = case.index();
+    assert_eq!(fs::read(case.dir.path().join("alice.mbox")).unwrap().len(), mailbox.len());
+    case.put(mailbox);
+    let header = Header::decode(before.first_chunk().unwrap()).unwrap();
+    let header = Header { state: State::of(&case.locked()).unwrap(), ..header };
+    case.put_index(&[&header.encode(), &before[HEADER_OCTETS..]].concat());
+}
+
+/// holds C-P7
+#[tokio::test]
+async fn what_is_fooled_finds_out_when_it_reads() {
+    let mailbox = messages(4);
+    let edited = mailbox.replacen("Subject: 1", "Subject: 9", 1);
+    let fooled = || async {
+        let case = Case::new(&mailbox);
+        case.list();
+        fool(&case, &edited);
+        assert!(case.list().is_remembered);
+        let maildrop = MboxMaildrop::open(Arc::clone(&case.place), "alice".to_owned(), Duration::ZERO).await.unwrap();
+        (case, maildrop)
+    };
+    let assert_changed = |result: Result<(), StoreError>| {
+        assert!(matches!(result, Err(StoreError::Changed { .. })), "{result:?}");
+    };
+    let (case, maildrop) = fooled().await;
+    assert!(maildrop.read(0).next().await.unwrap().is_some());
+    assert_changed(maildrop.read(1).next().await.map(drop));
+    case.check(false, "the next session sees it as it is");
+    let (case, mut maildrop) = fooled().await;
+    assert_changed(maildrop.unique_ids(0..4).await.map(drop));
+    case.check(false, "the next session sees it as it is");
+    let (case, maildrop) = fooled().await;
+    assert_changed(maildrop.commit(&[1]).await);
+    assert_eq!(fs::read_to_string(case.dir.path().join("alice.mbox")).unwrap(), edited);
+    case.check(true, "read anew to find the message");
+    let (case, maildrop) = fooled().await;
+    maildrop.commit(&[0, 3]).await.unwrap();
+    let rest = edited.strip_prefix(&message(0)).unwrap().strip_suffix(&message(3)).unwrap();
+    assert_eq!(fs::read_to_string(case.dir.path().join("alice.mbox")).unwrap(), rest);
+}
+
+/// Messages have moved: what is removed is what was listed, and nothing else goes.
+///
+/// holds C-P7
+#[tokio::test]
+async fn what_is_fooled_removes_nothing_else() {
+    let order = |order: [usize; 4]| order.map(message).concat();
+    for other in [[0, 2, 1, 3], [1, 0, 2, 3], [0, 1, 3, 2]] {
+        for marked in 0..4 {
+            let case = Case::new(&order([0, 1, 2, 3]));
+            case.list();
+            let open = MboxMaildrop::open(Arc::clone(&case.place), "alice".to_owned(), Duration::ZERO);
+            let maildrop = open.await.unwrap();
+            fool(&case, &order(other));
+            maildrop.commit(&[marked]).await.unwrap();
+            let rest: String = other.into_iter().filter(|number| *number != marked).map(message).collect();
+            let mailbox = fs::read_to_string(case.dir.path().join("alice.mbox")).unwrap();
+            assert_eq!(mailbox, rest, "{marked} of {other:?}");
+            // Who reads them finds out about the others.
+            let open = MboxMaildrop::open(Arc::clone(&case.place), "alice".to_owned(), Duration::ZERO);
+            let maildrop = open.await.unwrap();
+            for index in 0..3 {
+                let _ = maildrop.read(index).next().await;
+            }
+            assert_eq!(*case.list().entries, *case.entries());
+        }
+    }
+}
+
+/// Setting the times of a file back does not help who changed it: the time of the last change of the inode tells.
+#[test]
+fn times_that_were_set_back() {
+    let case = Case::new(&messages(4));
+    case.check(false, "no index");
+    let path = case.dir.path().join("alice.mbox");
+    let then = path.metadata().unwrap().modified().unwrap();
+    let before = State::new(&path.metadata().unwrap());
+    // Until the clock has ticked.
+    for _ in 0..1_000_000 {
+        case.put(&messages(4).replacen("Subject: 1", "Subject: 9", 1));
+        File::options().append(true).open(&path).unwrap().set_modified(then).unwrap();
+        if State::new(&path.metadata().unwrap()) != before {
+            break;
+        }
+    }
+    case.check(false, "set back");
+}
+
+#[cfg(feature = "check")]
+#[test]
+fn the_check_tells_what_is_wrong_with_an_index() {
+    let findings = |case: &Case| crate::check(case.dir.path(), &mut |_| ()).unwrap().findings;
+    let case = Case::new(&messages(4));
+    case.list();
+    assert_eq!(findings(&case), []);
+    let good = case.index();
+    case.put_index(&good[..good.len() - 1]);
+    let told = findings(&case);
+    assert_eq!((told.len(), told[0].severity, &*told[0].file), (1, Severity::Info, ".pillarbox/alice.index"));
+    case.put_index(b"");
+    assert_eq!(findings(&case).len(), 1);
+    case.put_index(&good);
+    // Old ones are of no interest.
+    case.put(&messages(5));
+    assert_eq!(findings(&case), []);
+    case.list();
+    fool(&case, &messages(5).replacen("Subject: 1", "Subject: 9", 1));
+    let told = findings(&case);
+    assert_eq!((told.len(), told[0].severity, &*told[0].file), (1, Severity::Warning, ".pillarbox/alice.index"));
+    fs::remove_file(case.dir.path().join("alice.mbox")).unwrap();
+    let told = findings(&case);
+    assert_eq!((told.len(), told[0].severity), (1, Severity::Info));
+    assert!(told[0].what.contains("gone"), "{told:?}");
+}
