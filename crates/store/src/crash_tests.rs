@@ -21,6 +21,8 @@ use crate::{
 };
 
 mod delivery;
+#[cfg(feature = "check")]
+mod index;
 mod numbered;
 mod power;
 mod queue;

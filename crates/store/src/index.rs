@@ -19,11 +19,12 @@ use crate::from_line::FROM;
 use crate::journal::segment::{boot, random};
 use crate::locks::Locked;
 use crate::place::{Place, QUEUE, open_no_follow, read_at};
-use crate::scan::{Entry, Identity, scan, scan_from};
+use crate::scan::{Entry, Identity, scan};
 use crate::{StoreError, update};
 
-/// A smaller mailbox has no index: reading it takes as long. Octets. Unit tests have an index for every mailbox.
-pub(crate) const INDEX_FROM_OCTETS: u64 = if cfg!(test) { 0 } else { 16 * 1024 };
+/// A smaller mailbox has no index: reading it takes as long, and no more calls of the system. Octets. Unit tests have an
+/// index for every mailbox.
+pub(crate) const INDEX_FROM_OCTETS: u64 = if cfg!(test) { 0 } else { 64 * 1024 };
 
 /// What an index begins with; the digit is its version.
 const TITLE: u64 = u64::from_le_bytes(*b"pbindex1");
@@ -105,7 +106,7 @@ pub(crate) fn list(place: &Place, mailbox: &Locked) -> Result<Listing, StoreErro
 /// Those of reading the mailbox.
 pub(crate) fn list_anew(place: &Place, mailbox: &Locked) -> Result<Listing, StoreError> {
     let state = State::of(mailbox)?;
-    let entries = update::list(mailbox)?;
+    let entries = update::list_range(mailbox, 0..state.size)?;
     let listing = Listing {
         unique_ids: vec![None; entries.len()],
         entries: entries.into(),
@@ -311,8 +312,7 @@ impl Stored {
             return Ok(None);
         };
         let Some((last, kept)) = listing.entries.split_last() else { return Ok(None) };
-        let added = scan_from(last.start, |buffer, offset| read_at(&mailbox.file, buffer, offset))
-            .map_err(|source| StoreError::io(&mailbox.path, source))?;
+        let added = update::list_range(mailbox, last.start..state.size)?;
         let is_same = |first: &Entry| {
             (first.start, first.text, first.octets, first.identity)
                 == (last.start, last.text, last.octets, last.identity)

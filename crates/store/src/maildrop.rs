@@ -15,7 +15,7 @@ use std::time::Duration;
 use md5::{Digest, Md5};
 
 use crate::index::{self, Listing};
-use crate::locks::{self, Session, with_mailboxes};
+use crate::locks::{self, Locked, Session, with_mailboxes};
 use crate::place::{Place, read_at};
 use crate::quote::Unquoter;
 use crate::scan::{Entry, Identifier, Identity};
@@ -53,29 +53,31 @@ pub(crate) struct Snapshot {
 impl MboxMaildrop {
     /// Takes the session lock, then the mailbox for as long as listing it takes.
     pub(crate) async fn open(place: Arc<Place>, name: String, lock_timeout: Duration) -> Result<Self, StoreError> {
-        let session = blocking(&place.dir, {
+        let (session, listed) = blocking(&place.dir, {
             let (place, name) = (Arc::clone(&place), name.clone());
             move || {
                 if !place.inspect(&name)? {
                     return Err(StoreError::NoSuchMailbox { name });
                 }
-                Session::try_new(&place, &name)
+                let session = Session::try_new(&place, &name)?;
+                // In most cases it can be had at once, and nothing need wait for another job.
+                let listed = lock_repaired(&place, &name)?.map(|mailbox| list(&place, &mailbox)).transpose()?;
+                Ok((session, listed))
             }
         })
         .await?;
-        let names = [name.clone()];
-        let (mailbox, listing) = with_mailboxes(&place, &names, lock_timeout, {
-            let place = Arc::clone(&place);
-            move |locked| {
-                let mut listed = Vec::new();
-                for mailbox in locked {
-                    let snapshot = Snapshot { file: Arc::clone(&mailbox.file), path: mailbox.path.clone() };
-                    listed.push((snapshot, index::list(&place, mailbox)?));
-                }
-                listed.pop().ok_or(StoreError::NoSuchMailbox { name: String::new() })
+        let (mailbox, listing) = match listed {
+            Some(listed) => listed,
+            None => {
+                let names = [name.clone()];
+                let ours = Arc::clone(&place);
+                let list_all = move |locked: &mut [Locked]| {
+                    let listed = locked.iter().map(|mailbox| list(&ours, mailbox)).collect::<Result<Vec<_>, _>>()?;
+                    listed.into_iter().next().ok_or(StoreError::NoSuchMailbox { name: String::new() })
+                };
+                with_mailboxes(&place, &names, lock_timeout, list_all).await?
             }
-        })
-        .await?;
+        };
         Ok(Self {
             place,
             name,
@@ -92,9 +94,7 @@ impl MboxMaildrop {
     async fn remember(&self) -> Result<(), StoreError> {
         let (place, name, listing) = (Arc::clone(&self.place), self.name.clone(), self.listing.clone());
         blocking(&self.mailbox.path, move || {
-            if let Some(mut mailbox) = locks::lock_now(&place, &name)?
-                && recover::repair(&place, std::slice::from_mut(&mut mailbox))?.is_none()
-            {
+            if let Some(mailbox) = lock_repaired(&place, &name)? {
                 index::remember(&place, &mailbox, &listing.entries, &listing.unique_ids);
             }
             Ok(())
@@ -270,6 +270,18 @@ impl std::fmt::Debug for Passage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Passage").field("entry", &self.entry).field("at", &self.at).finish_non_exhaustive()
     }
+}
+
+/// Locks a mailbox, if it can be had now, and repairs it.
+fn lock_repaired(place: &Arc<Place>, name: &str) -> Result<Option<Locked>, StoreError> {
+    let Some(mut mailbox) = locks::lock_now(place, name)? else { return Ok(None) };
+    let busy = recover::repair(place, std::slice::from_mut(&mut mailbox))?;
+    Ok(busy.is_none().then_some(mailbox))
+}
+
+fn list(place: &Place, mailbox: &Locked) -> Result<(Snapshot, Listing), StoreError> {
+    let snapshot = Snapshot { file: Arc::clone(&mailbox.file), path: mailbox.path.clone() };
+    Ok((snapshot, index::list(place, mailbox)?))
 }
 
 /// What was listed is no longer there: the next session must not list it again.

@@ -54,7 +54,7 @@ impl MboxStore {
         Self { lock_timeout, ..self }
     }
 
-    /// From now on a mailbox of at least `octets` has an index, whoever opens it in this process; otherwise one of 16 KiB.
+    /// From now on a mailbox of at least `octets` has an index, whoever opens it in this process; otherwise one of 64 KiB.
     #[must_use]
     pub fn with_index_from(self, octets: u64) -> Self {
         self.place.index_from.store(octets, Ordering::Relaxed);

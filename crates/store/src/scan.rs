@@ -8,6 +8,7 @@
 //! is shown as well as possible.
 
 use std::io;
+use std::ops::Range;
 
 use memchr::memchr;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -100,23 +101,27 @@ pub(crate) fn missing_end(last: u8) -> &'static [u8] {
 /// # Errors
 /// Those of `read_at`.
 pub(crate) fn scan(read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<Vec<Entry>> {
-    scan_from(0, read_at)
+    scan_range(0..u64::MAX, read_at)
 }
 
-/// [`scan`] from `start` on, where an entry begins.
+/// [`scan`] of a part of a file: it begins where an entry does, and what is behind it is not looked at.
 ///
 /// # Errors
 /// Those of `read_at`.
-pub(crate) fn scan_from(
-    start: u64,
+pub(crate) fn scan_range(
+    range: Range<u64>,
     mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
 ) -> io::Result<Vec<Entry>> {
-    let mut scanner = Scanner { offset: start, ..Scanner::new() };
-    let mut buffer = vec![0; HELD_MAX_OCTETS + SCAN_BLOCK_OCTETS];
+    let mut scanner = Scanner { offset: range.start, ..Scanner::new() };
+    let left = |offset: u64| {
+        usize::try_from(range.end.saturating_sub(offset)).map_or(SCAN_BLOCK_OCTETS, |left| left.min(SCAN_BLOCK_OCTETS))
+    };
+    let mut buffer = vec![0; HELD_MAX_OCTETS + left(range.start)];
     let mut held = 0;
-    let mut offset = start;
+    let mut offset = range.start;
     loop {
-        let read = read_at(&mut buffer[held..held + SCAN_BLOCK_OCTETS], offset)?;
+        let want = left(offset);
+        let read = if want == 0 { 0 } else { read_at(&mut buffer[held..held + want], offset)? };
         offset += read as u64;
         let filled = held + read;
         let taken = scanner.take(&buffer[..filled], read == 0);

@@ -14,7 +14,7 @@ use crate::index::{self, Listing, State};
 use crate::locks::Locked;
 use crate::place::{Place, read_at};
 use crate::redo::{self, Source};
-use crate::scan::{Entry, Identifier, Identity, scan};
+use crate::scan::{Entry, Identifier, Identity, scan_range};
 
 /// How much of an entry is read at once.
 const BLOCK_OCTETS: usize = 256 * 1024;
@@ -140,7 +140,13 @@ pub(crate) fn rewrite_settled(
 
 /// Lists the entries of a mailbox. Reads the whole of it.
 pub(crate) fn list(mailbox: &Locked) -> Result<Vec<Entry>, StoreError> {
-    scan(|buffer, offset| read_at(&mailbox.file, buffer, offset))
+    let (_, size) = inode_and_size(mailbox)?;
+    list_range(mailbox, 0..size)
+}
+
+/// [`list`] of a part of a mailbox that begins where an entry does.
+pub(crate) fn list_range(mailbox: &Locked, range: Range<u64>) -> Result<Vec<Entry>, StoreError> {
+    scan_range(range, |buffer, offset| read_at(&mailbox.file, buffer, offset))
         .map_err(|source| StoreError::io(&mailbox.path, source))
 }
 
