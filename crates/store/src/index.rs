@@ -75,7 +75,8 @@ pub(crate) struct Listing {
     pub(crate) entries: Arc<[Entry]>,
     /// One for each entry.
     pub(crate) unique_ids: Vec<UniqueId>,
-    /// The state that was listed; `None` if somebody who takes no locks changed the mailbox meanwhile.
+    /// The state that was listed; `None` if somebody who takes no locks changed the mailbox meanwhile, and for a mailbox
+    /// that has no index.
     pub(crate) state: Option<State>,
     /// It was not read from the mailbox just now.
     pub(crate) is_remembered: bool,
@@ -107,13 +108,11 @@ pub(crate) fn list(place: &Place, mailbox: &Locked) -> Result<Listing, StoreErro
 pub(crate) fn list_anew(place: &Place, mailbox: &Locked) -> Result<Listing, StoreError> {
     let state = State::of(mailbox)?;
     let entries = update::list_range(mailbox, 0..state.size)?;
-    let listing = Listing {
-        unique_ids: vec![None; entries.len()],
-        entries: entries.into(),
-        state: is_settled(mailbox, state)?,
-        is_remembered: false,
-    };
+    let mut listing =
+        Listing { unique_ids: vec![None; entries.len()], entries: entries.into(), state: None, is_remembered: false };
+    // A small mailbox is read again where others would be judged by their state.
     if is_wanted(place, state.size) {
+        listing.state = is_settled(mailbox, state)?;
         keep(place, &mailbox.name, &listing);
     }
     Ok(listing)

@@ -30,11 +30,12 @@ pub(crate) fn remove(
     listed: &Listing,
     delete: &[usize],
 ) -> Result<(), StoreError> {
+    let is_unchanged = listed.state == Some(State::of(mailbox)?);
     let mut current =
-        if listed.state == Some(State::of(mailbox)?) { listed.clone() } else { index::list(place, mailbox)? };
+        if is_unchanged { Listing { is_remembered: true, ..listed.clone() } } else { index::list(place, mailbox)? };
     let mut doomed = find(&listed.entries, delete, &current.entries);
     let is_proved = |doomed: &[bool]| prove(mailbox, &current.entries, doomed);
-    if (listed.state == current.state || current.is_remembered) && !doomed.as_deref().map_or(Ok(false), is_proved)? {
+    if current.is_remembered && !doomed.as_deref().map_or(Ok(false), is_proved)? {
         // It is not there as it was, whatever the times of the file say.
         current = index::list_anew(place, mailbox)?;
         doomed = find(&listed.entries, delete, &current.entries);
