@@ -5,28 +5,20 @@
 
 use std::fs::File;
 use std::io;
-use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-use md5::{Digest, Md5};
 
 use crate::index::{self, Listing};
 use crate::locks::{self, Locked, Session, with_mailboxes};
 use crate::place::{Place, read_at};
 use crate::quote::Unquoter;
-use crate::scan::{Entry, Identifier, Identity};
-use crate::{Maildrop, StoreError, TextReader, blocking, recover, update};
+use crate::scan::{Entry, Identifier};
+use crate::{Maildrop, StoreError, TextReader, blocking, recover, unique_ids, update};
 
 /// How much of a message is read at once.
-const CHUNK_OCTETS: usize = 64 * 1024;
-/// Another thread is worth its while if it has so many octets to hash.
-const THREAD_MIN_OCTETS: u64 = 128 * 1024;
-/// Into how many parts the work of each thread is cut.
-const PARTS_OF_A_THREAD: usize = 4;
+pub(crate) const CHUNK_OCTETS: usize = 64 * 1024;
 
 /// A mailbox while one POP3 session holds it. Dropping it unlocks and deletes nothing.
 #[derive(Debug)]
@@ -116,9 +108,7 @@ impl Maildrop for MboxMaildrop {
             let (place, name) = (Arc::clone(&self.place), self.name.clone());
             let (mailbox, entries) = (self.mailbox.clone(), Arc::clone(&self.listing.entries));
             let computed = blocking(&self.mailbox.path, move || {
-                let ids =
-                    unique_ids(&mailbox, &entries, &missing).inspect_err(|error| distrust(&place, &name, error))?;
-                Ok(missing.into_iter().zip(ids))
+                unique_ids::of(&mailbox, &entries, &missing).inspect_err(|error| distrust(&place, &name, error))
             });
             for (index, id) in computed.await? {
                 self.listing.unique_ids[index] = Some(id);
@@ -289,71 +279,4 @@ fn distrust(place: &Place, name: &str, error: &StoreError) {
     if matches!(error, StoreError::Changed { .. }) {
         index::distrust(place, name);
     }
-}
-
-/// The unique ids of the entries with these numbers, computed on all cores; blocks the thread.
-fn unique_ids(mailbox: &Snapshot, entries: &[Entry], missing: &[usize]) -> Result<Vec<[u8; 16]>, StoreError> {
-    let some_ids = |missing: &[usize]| {
-        let mut buffers = (Vec::new(), Vec::new());
-        missing.iter().map(|index| unique_id(mailbox, entries[*index], &mut buffers)).collect::<Result<Vec<_>, _>>()
-    };
-    let octets: u64 = missing.iter().map(|index| entries[*index].octets).sum();
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = threads.min(usize::try_from(octets / THREAD_MIN_OCTETS).unwrap_or(usize::MAX)).min(missing.len());
-    if threads < 2 {
-        return some_ids(missing);
-    }
-    // Parts of about as many octets; each thread takes the next one when it is done with one, as messages may differ
-    // much in length.
-    let parts: Vec<&[usize]> = missing.chunks(missing.len().div_ceil(threads * PARTS_OF_A_THREAD)).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(part) = parts.get(number) else { return Ok(done) };
-            done.push((number, some_ids(part)?));
-        }
-    };
-    let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut done: Vec<Result<Vec<_>, StoreError>> = vec![work()];
-        for other in others {
-            let stopped = |_| Err(StoreError::io(&mailbox.path, io::Error::other("a thread has panicked")));
-            done.push(other.join().unwrap_or_else(stopped));
-        }
-        done.into_iter().collect::<Result<Vec<_>, _>>()
-    })?
-    .concat();
-    done.sort_unstable_by_key(|(number, _)| *number);
-    Ok(done.into_iter().flat_map(|(_, ids)| ids).collect())
-}
-
-/// The MD5 of a message's text as it goes on the wire (C-P6); blocks the thread. The buffers are used again.
-fn unique_id(
-    mailbox: &Snapshot,
-    entry: Entry,
-    (stored, text): &mut (Vec<u8>, Vec<u8>),
-) -> Result<[u8; 16], StoreError> {
-    // A message that one chunk has room for is read at once.
-    if let Some(octets) = usize::try_from(entry.end - entry.start).ok().filter(|octets| *octets <= CHUNK_OCTETS) {
-        stored.resize(octets, 0);
-        let read =
-            read_at(&mailbox.file, stored, entry.start).map_err(|source| StoreError::io(&mailbox.path, source))?;
-        if read < octets || Identity::of(stored) != entry.identity {
-            return Err(StoreError::Changed { path: mailbox.path.clone() });
-        }
-        let from_line = usize::try_from(entry.text - entry.start).unwrap_or(octets);
-        text.clear();
-        let mut unquoter = Unquoter::new();
-        unquoter.push(&stored[from_line..], text);
-        unquoter.finish(text);
-        return Ok(Md5::digest(&*text).into());
-    }
-    let mut passage = Passage::new(mailbox.clone(), entry);
-    let mut md5 = Md5::new();
-    while let Some(chunk) = passage.next()? {
-        md5.update(&chunk);
-    }
-    Ok(md5.finalize().into())
 }

@@ -1,0 +1,147 @@
+//! Unique ids: the MD5 of each message's text as it goes on the wire (C-P6), computed on all cores.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{io, thread};
+
+use md5::{Digest, Md5};
+
+use crate::StoreError;
+use crate::maildrop::{CHUNK_OCTETS, Passage, Snapshot};
+use crate::md5x4::{self, TEXTS};
+use crate::place::read_at;
+use crate::quote::Unquoter;
+use crate::scan::{Entry, Identity};
+
+/// Another thread is worth its while if it has so many octets to hash.
+const THREAD_MIN_OCTETS: u64 = 128 * 1024;
+/// Into how many parts the work of each thread is cut.
+const PARTS_OF_A_THREAD: usize = 4;
+
+/// A message's number, and its unique id.
+type Numbered = (usize, [u8; 16]);
+
+/// The unique ids of the entries with these numbers; blocks the thread.
+///
+/// # Errors
+/// [`StoreError::Changed`] when one of them is not what was listed.
+pub(crate) fn of(mailbox: &Snapshot, entries: &[Entry], numbers: &[usize]) -> Result<Vec<Numbered>, StoreError> {
+    let octets: u64 = numbers.iter().map(|number| entries[*number].octets).sum();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = threads.min(usize::try_from(octets / THREAD_MIN_OCTETS).unwrap_or(usize::MAX)).min(numbers.len());
+    if threads < 2 {
+        return part(mailbox, entries, numbers);
+    }
+    // Each thread takes the next part when it is done with one, as messages may differ much in length.
+    let parts: Vec<&[usize]> = numbers.chunks(numbers.len().div_ceil(threads * PARTS_OF_A_THREAD)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(numbers) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.extend(part(mailbox, entries, numbers)?);
+        }
+        Ok(done)
+    };
+    let done: Result<Vec<Vec<Numbered>>, StoreError> = thread::scope(|scope| {
+        // Those that cannot be started leave their work to the others.
+        let start = |_| thread::Builder::new().name("unique ids".to_owned()).spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..threads).filter_map(start).collect();
+        let mut done = vec![work()];
+        for other in others {
+            let panicked = |_| Err(StoreError::io(&mailbox.path, io::Error::other("a thread has panicked")));
+            done.push(other.join().unwrap_or_else(panicked));
+        }
+        done.into_iter().collect()
+    });
+    Ok(done?.concat())
+}
+
+/// The unique ids of some entries, in any order.
+fn part(mailbox: &Snapshot, entries: &[Entry], numbers: &[usize]) -> Result<Vec<Numbered>, StoreError> {
+    let mut done = Vec::with_capacity(numbers.len());
+    let (mut short, long): (Vec<usize>, Vec<usize>) = numbers.iter().partition(|number| is_short(&entries[**number]));
+    // Texts that are hashed together should be of about the same length.
+    short.sort_unstable_by_key(|number| entries[*number].octets);
+    let (mut stored, mut texts) = (Vec::new(), [const { Vec::new() }; TEXTS]);
+    for numbers in short.chunks(TEXTS) {
+        for (number, text) in numbers.iter().zip(&mut texts) {
+            read(mailbox, entries[*number], &mut stored, text)?;
+        }
+        if numbers.len() == TEXTS {
+            done.extend(numbers.iter().copied().zip(md5x4::md5(texts.each_ref().map(Vec::as_slice))));
+        } else {
+            done.extend(numbers.iter().zip(&texts).map(|(number, text)| (*number, Md5::digest(text).into())));
+        }
+    }
+    for number in long {
+        let mut passage = Passage::new(mailbox.clone(), entries[number]);
+        let mut md5 = Md5::new();
+        while let Some(chunk) = passage.next()? {
+            md5.update(&chunk);
+        }
+        done.push((number, md5.finalize().into()));
+    }
+    Ok(done)
+}
+
+/// Whether a message is read at once.
+fn is_short(entry: &Entry) -> bool {
+    entry.end - entry.start <= CHUNK_OCTETS as u64
+}
+
+/// Reads the text of a short message. The buffers are used again.
+fn read(mailbox: &Snapshot, entry: Entry, stored: &mut Vec<u8>, text: &mut Vec<u8>) -> Result<(), StoreError> {
+    // It is short.
+    let octets = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(0);
+    stored.resize(octets(entry.start, entry.end), 0);
+    let read = read_at(&mailbox.file, stored, entry.start).map_err(|source| StoreError::io(&mailbox.path, source))?;
+    if read < stored.len() || Identity::of(stored) != entry.identity {
+        return Err(StoreError::Changed { path: mailbox.path.clone() });
+    }
+    text.clear();
+    let mut unquoter = Unquoter::new();
+    unquoter.push(&stored[octets(entry.start, entry.text)..], text);
+    unquoter.finish(text);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::scan::scan;
+
+    /// Messages of very different lengths, so that they are hashed four at once, alone and in chunks.
+    ///
+    /// holds C-P6
+    #[test]
+    fn each_message_has_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mailbox");
+        let lengths = |number: usize| [0, 1, 55, 56, 64, 500, 4000, 70_000, 300_000][number % 9] + number;
+        let mut file = File::create(&path).unwrap();
+        for number in 0..61 {
+            let text = "From x\n0123456789\n".repeat(lengths(number) / 18 + 1).replace("\nFrom ", "\n>From ");
+            write!(file, "From a Mon Aug 22 23:00:00 2016\n{number}\n{text}\n").unwrap();
+        }
+        let file = Arc::new(File::open(&path).unwrap());
+        let entries = scan(|buffer, offset| read_at(&file, buffer, offset)).unwrap();
+        assert_eq!(entries.len(), 61);
+        let mailbox = Snapshot { file, path };
+        let numbers: Vec<usize> = (0..61).filter(|number| number % 5 != 4).collect();
+        let mut ids = of(&mailbox, &entries, &numbers).unwrap();
+        ids.sort_unstable();
+        assert!(ids.iter().map(|(number, _)| *number).eq(numbers.iter().copied()));
+        for (number, id) in ids {
+            let mut passage = Passage::new(mailbox.clone(), entries[number]);
+            let mut text = Vec::new();
+            while let Some(chunk) = passage.next().unwrap() {
+                text.extend(chunk);
+            }
+            assert_eq!(id, <[u8; 16]>::from(Md5::digest(&text)), "message {number}");
+        }
+    }
+}
