@@ -12,6 +12,7 @@ mod stored;
 mod from_line;
 #[path = "../../crates/store/src/quote.rs"]
 mod quote;
+#[allow(dead_code, reason = "the store uses more of it")]
 #[path = "../../crates/store/src/scan.rs"]
 mod scan;
 
