@@ -122,6 +122,12 @@ impl<S: Session> Connection<S> {
         self.ended = true;
     }
 
+    /// Whether there are replies that wait while [`Todo::Perform`] is performed.
+    #[must_use]
+    pub fn has_replies(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
     /// The replies that wait while [`Todo::Perform`] is performed, to be sent ahead of its own.
     pub fn take_replies(&mut self) -> Vec<u8> {
         self.replies.take()

@@ -142,10 +142,13 @@ async fn perform<S: Session>(
     grace_ends: &mut Option<Instant>,
 ) -> io::Result<Performed<S::Answer>> {
     let mut performing = pin!(backend.perform(request));
-    tokio::select! {
-        biased;
-        answer = performing.as_mut() => return Ok(Performed::Answer(answer)),
-        () = sleep(REPLIES_WAIT_MAX) => {}
+    // A timer costs more than many a request does: without replies that wait there is none.
+    if connection.has_replies() {
+        tokio::select! {
+            biased;
+            answer = performing.as_mut() => return Ok(Performed::Answer(answer)),
+            () = sleep(REPLIES_WAIT_MAX) => {}
+        }
     }
     // What is known by now is not held back by what takes its time. That goes on meanwhile: a client that takes no
     // replies must not keep others from the lock its command waits for.
