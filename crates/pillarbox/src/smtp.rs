@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pillarbox_proto::address::LOCALHOST;
-use pillarbox_proto::smtp::{Answer, Refusal, Request, Session};
+use pillarbox_proto::smtp::{Answer, RECIPIENTS_MAX, Refusal, Request, Session};
 use pillarbox_proto::{Address, Envelope};
 use pillarbox_server::{Backend, Log, Service};
 use pillarbox_store::{Draft, Mailbox, Store, StoreError};
@@ -30,7 +30,13 @@ impl<S: Store> Service for Smtp<S> {
     type Backend = Receiving<S>;
 
     fn connect(&self, peer: SocketAddr, log: Log) -> (Session, Receiving<S>) {
-        let receiving = Receiving { store: self.store.clone(), may_relay: is_loopback(peer.ip()), draft: None, log };
+        let receiving = Receiving {
+            store: self.store.clone(),
+            may_relay: is_loopback(peer.ip()),
+            found: Vec::new(),
+            draft: None,
+            log,
+        };
         (Session::new(self.message_max_octets), receiving)
     }
 }
@@ -40,23 +46,28 @@ pub struct Receiving<S> {
     store: S,
     /// Whether the client is on this host: mail for elsewhere is taken from such clients only (C-F1).
     may_relay: bool,
+    /// Mailboxes that were looked up since the last message, newest last: as many as a transaction has, or fewer.
+    found: Vec<(Address, Mailbox)>,
     draft: Option<Draft>,
     log: Log,
 }
 
 impl<S: Store> Receiving<S> {
-    async fn recipient(&self, address: &Address) -> Result<Answer, StoreError> {
+    async fn recipient(&mut self, address: Address) -> Result<Answer, StoreError> {
         if !address.is_at(LOCALHOST) {
-            return Ok(match (may_be_forwarded(address), self.may_relay) {
+            return Ok(match (may_be_forwarded(&address), self.may_relay) {
                 (false, _) => Answer::Refused(NOT_FORWARDED),
                 (true, false) => Answer::Refused(RELAYING_DENIED),
                 (true, true) => Answer::Taken,
             });
         }
-        Ok(match self.store.mailbox(address).await? {
-            Some(_) => Answer::Taken,
-            None => Answer::Refused(NO_SUCH_MAILBOX),
-        })
+        let Some(mailbox) = self.store.mailbox(&address).await? else { return Ok(Answer::Refused(NO_SUCH_MAILBOX)) };
+        if self.found.len() >= RECIPIENTS_MAX {
+            // Left from transactions that were given up.
+            self.found.clear();
+        }
+        self.found.push((address, mailbox));
+        Ok(Answer::Taken)
     }
 
     async fn text(&mut self, octets: &[u8]) -> Result<Answer, StoreError> {
@@ -69,13 +80,16 @@ impl<S: Store> Receiving<S> {
         let text = self.draft.take().unwrap_or_else(|| self.store.draft()).finish().await?;
         let (local, remote): (Vec<_>, Vec<_>) =
             envelope.forward_paths.iter().cloned().partition(|address| address.is_at(LOCALHOST));
-        let mut mailboxes: Vec<Mailbox> = Vec::new();
-        for address in &local {
-            // Looked up again: the mailbox may have gone since RCPT.
-            match self.store.mailbox(address).await? {
-                Some(mailbox) => mailboxes.push(mailbox),
-                None => return Err(StoreError::NoSuchMailbox { name: address.local_part().to_owned() }),
-            }
+        // What RCPT has found, in the same order. Whether the mailboxes are still there, the store sees to.
+        let mut found = std::mem::take(&mut self.found).into_iter().rev();
+        let mut mailboxes = Vec::with_capacity(local.len());
+        for address in local.iter().rev() {
+            let mailbox = match found.next() {
+                Some((known, mailbox)) if known == *address => Some(mailbox),
+                _ => self.store.mailbox(address).await?,
+            };
+            let absent = || StoreError::NoSuchMailbox { name: address.local_part().to_owned() };
+            mailboxes.push(mailbox.ok_or_else(absent)?);
         }
         self.store.accept(envelope, text, &mailboxes, &remote).await?;
         Ok(Answer::Taken)
@@ -104,7 +118,7 @@ fn is_loopback(ip: IpAddr) -> bool {
 impl<S: Store> Backend<Session> for Receiving<S> {
     async fn perform(&mut self, request: Request) -> Answer {
         let result = match request {
-            Request::Recipient(address) => self.recipient(&address).await,
+            Request::Recipient(address) => self.recipient(address).await,
             Request::Text(octets) => self.text(&octets).await,
             Request::Accept(envelope) => self.accept(&envelope).await,
             Request::Discard => {

@@ -106,42 +106,5 @@ fn read(mailbox: &Snapshot, entry: Entry, stored: &mut Vec<u8>, text: &mut Vec<u
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::io::Write as _;
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::scan::scan;
-
-    /// Messages of very different lengths, so that they are hashed four at once, alone and in chunks.
-    ///
-    /// holds C-P6
-    #[test]
-    fn each_message_has_its_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("mailbox");
-        let lengths = |number: usize| [0, 1, 55, 56, 64, 500, 4000, 70_000, 300_000][number % 9] + number;
-        let mut file = File::create(&path).unwrap();
-        for number in 0..61 {
-            let text = "From x\n0123456789\n".repeat(lengths(number) / 18 + 1).replace("\nFrom ", "\n>From ");
-            write!(file, "From a Mon Aug 22 23:00:00 2016\n{number}\n{text}\n").unwrap();
-        }
-        let file = Arc::new(File::open(&path).unwrap());
-        let entries = scan(|buffer, offset| read_at(&file, buffer, offset)).unwrap();
-        assert_eq!(entries.len(), 61);
-        let mailbox = Snapshot { file, path };
-        let numbers: Vec<usize> = (0..61).filter(|number| number % 5 != 4).collect();
-        let mut ids = of(&mailbox, &entries, &numbers).unwrap();
-        ids.sort_unstable();
-        assert!(ids.iter().map(|(number, _)| *number).eq(numbers.iter().copied()));
-        for (number, id) in ids {
-            let mut passage = Passage::new(mailbox.clone(), entries[number]);
-            let mut text = Vec::new();
-            while let Some(chunk) = passage.next().unwrap() {
-                text.extend(chunk);
-            }
-            assert_eq!(id, <[u8; 16]>::from(Md5::digest(&text)), "message {number}");
-        }
-    }
-}
+#[path = "unique_ids/tests.rs"]
+mod tests;

@@ -1,6 +1,46 @@
 //! Tests of `smtp.rs`.
 
+use pillarbox_store::MboxStore;
+
 use super::*;
+
+/// Mailboxes that RCPT has found are not looked up again: what it found for another transaction must not count, and
+/// what has gone meanwhile must be noticed.
+///
+/// holds C-S5
+#[tokio::test]
+async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = MboxStore::open(dir.path()).unwrap();
+    for name in ["anna", "berta", "clara"] {
+        store.create_mailbox(name).unwrap();
+    }
+    let smtp = Smtp { store, message_max_octets: 1000 };
+    let (_, mut receiving) = smtp.connect("127.0.0.1:1".parse().unwrap(), Log::silent());
+    let address = |name: &str| -> Address { format!("{name}@localhost").parse().unwrap() };
+    let stored = |name: &str| std::fs::read(dir.path().join(format!("{name}.mbox"))).unwrap().len();
+    let to = |names: &[&str]| Envelope {
+        forward_paths: names.iter().map(|name| address(name)).collect(),
+        ..Envelope::default()
+    };
+    // The first transaction was given up; one mailbox is there in lower case only.
+    for name in ["anna", "Berta", "clara"] {
+        assert_eq!(receiving.perform(Request::Recipient(address(name))).await, Answer::Taken);
+    }
+    receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
+    assert_eq!(receiving.perform(Request::Accept(to(&["Berta", "clara"]))).await, Answer::Taken);
+    assert_eq!((stored("anna"), stored("berta"), stored("clara")), (0, stored("clara"), stored("berta")));
+    assert!(stored("berta") > 0);
+
+    receiving.perform(Request::Recipient(address("anna"))).await;
+    std::fs::remove_file(dir.path().join("anna.mbox")).unwrap();
+    receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
+    let Answer::Refused(refusal) = receiving.perform(Request::Accept(to(&["anna"]))).await else {
+        panic!("it has gone")
+    };
+    assert_eq!(refusal.code, 451);
+    assert!(!dir.path().join("anna.mbox").exists());
+}
 
 /// holds C-F1
 #[test]
