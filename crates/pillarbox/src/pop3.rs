@@ -1,6 +1,8 @@
 //! The POP3 service: sessions over a store.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use pillarbox_proto::Address;
 use pillarbox_proto::address::LOCALHOST;
@@ -13,6 +15,10 @@ use crate::{CLASSIC_PASSWORD, refusal};
 
 /// What others may do when they can reach it (C-C7).
 pub const EXPOSED: &str = "the password is public: whoever connects can read all mail";
+
+/// The message behind the one that was read is read ahead when it is this small: most clients fetch one after another, and
+/// then it is there when it is asked for. As much may wait for each connection.
+pub const READ_AHEAD_MAX_OCTETS: u64 = 16 * 1024;
 
 /// The POP3 server (C-P).
 pub struct Pop3<S> {
@@ -33,14 +39,28 @@ impl<S: Store> Service for Pop3<S> {
 pub struct Serving<S: Store> {
     store: S,
     maildrop: Option<S::Maildrop>,
-    reader: Option<<S::Maildrop as Maildrop>::Reader>,
+    reader: Option<Reader<S>>,
+    /// Which message [`Serving::reader`] reads.
+    index: usize,
+    ahead: Option<Ahead<Reader<S>>>,
     log: Log,
+}
+
+type Reader<S> = <<S as Store>::Maildrop as Maildrop>::Reader;
+
+type First<Reader> = (Reader, Result<Option<Vec<u8>>, StoreError>);
+
+/// A message that is being read before it is asked for.
+struct Ahead<Reader> {
+    index: usize,
+    /// Its reader, and the first of its text.
+    first: Pin<Box<dyn Future<Output = First<Reader>> + Send>>,
 }
 
 impl<S: Store> Serving<S> {
     /// Nobody is logged in yet.
     pub fn new(store: S, log: Log) -> Self {
-        Self { store, maildrop: None, reader: None, log }
+        Self { store, maildrop: None, reader: None, index: 0, ahead: None, log }
     }
 
     async fn login(&mut self, name: &[u8], password: &[u8]) -> Result<Answer, StoreError> {
@@ -55,13 +75,48 @@ impl<S: Store> Serving<S> {
         Ok(Answer::Opened(octets))
     }
 
+    async fn read(&mut self, index: usize) -> Result<Answer, StoreError> {
+        let Some(maildrop) = &self.maildrop else { return Ok(NOT_LOGGED_IN) };
+        self.index = index;
+        match self.ahead.take().filter(|ahead| ahead.index == index) {
+            Some(ahead) => {
+                let (reader, first) = ahead.first.await;
+                self.reader = Some(reader);
+                Ok(Answer::Text(first?))
+            }
+            None => {
+                self.reader = Some(maildrop.read(index));
+                self.read_on().await
+            }
+        }
+    }
+
     async fn read_on(&mut self) -> Result<Answer, StoreError> {
         let Some(reader) = &mut self.reader else { return Ok(NOT_LOGGED_IN) };
         let text = reader.next().await?;
         if text.is_none() {
             self.reader = None;
+            self.read_ahead();
         }
         Ok(Answer::Text(text))
+    }
+
+    /// Begins to read the next message, while this one is sent.
+    fn read_ahead(&mut self) {
+        let index = self.index + 1;
+        let Some(maildrop) = &self.maildrop else { return };
+        if maildrop.octets().get(index).is_some_and(|octets| *octets <= READ_AHEAD_MAX_OCTETS) {
+            let mut reader = maildrop.read(index);
+            let mut first: Pin<Box<dyn Future<Output = First<Reader<S>>> + Send>> = Box::pin(async move {
+                let first = reader.next().await;
+                (reader, first)
+            });
+            // Begun by the first look at it. Nobody is told when it is there: that is seen when it is needed.
+            if let Poll::Ready(read) = first.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                first = Box::pin(std::future::ready(read));
+            }
+            self.ahead = Some(Ahead { index, first });
+        }
     }
 
     async fn perform(&mut self, request: Request) -> Result<Answer, StoreError> {
@@ -75,12 +130,10 @@ impl<S: Store> Serving<S> {
                 let ids = maildrop.unique_ids(range).await?;
                 Ok(Answer::UniqueIds(ids.into_iter().map(UniqueId).collect()))
             }
-            (Request::Read(index), Some(maildrop)) => {
-                self.reader = Some(maildrop.read(index));
-                self.read_on().await
-            }
+            (Request::Read(index), Some(_)) => self.read(index).await,
             (Request::ReadOn, Some(_)) => self.read_on().await,
             (Request::Commit(delete), maildrop @ Some(_)) => {
+                self.ahead = None;
                 if let Some(maildrop) = maildrop.take() {
                     maildrop.commit(&delete).await?;
                 }
@@ -117,7 +170,44 @@ impl<S: Store> Backend<Session> for Serving<S> {
 
 #[cfg(test)]
 mod tests {
+    use pillarbox_store::MboxStore;
+
     use super::*;
+
+    /// The text of a message, as RETR has it read.
+    async fn read(serving: &mut Serving<MboxStore>, index: usize) -> String {
+        let mut text = Vec::new();
+        let mut request = Request::Read(index);
+        loop {
+            match serving.perform(request).await.unwrap() {
+                Answer::Text(Some(chunk)) => text.extend(chunk),
+                Answer::Text(None) => return String::from_utf8(text).unwrap(),
+                other => panic!("{other:?}"),
+            }
+            request = Request::ReadOn;
+        }
+    }
+
+    /// holds C-P5
+    #[tokio::test]
+    async fn small_messages_are_read_ahead_whatever_is_asked_for_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let texts: Vec<String> =
+            ["first\r\n".to_owned(), "second\r\n".to_owned(), "long\r\n".repeat(20_000), "last\r\n".to_owned()].into();
+        let mbox: String = texts.iter().map(|text| format!("From a@b Thu Nov 26 10:00:00 2026\n{text}\n")).collect();
+        std::fs::write(dir.path().join("u.mbox"), mbox.replace("\r\n", "\n")).unwrap();
+        let (store, _) = MboxStore::open(dir.path()).unwrap();
+        let mut serving = Serving::new(store, Log::silent());
+        let login = Request::Login { name: b"u".to_vec(), password: CLASSIC_PASSWORD.into() };
+        assert!(matches!(serving.perform(login).await.unwrap(), Answer::Opened(octets) if octets.len() == 4));
+
+        for (index, ahead) in
+            [(0, Some(1)), (1, None), (0, Some(1)), (3, None), (2, Some(3)), (0, Some(1)), (0, Some(1))]
+        {
+            assert_eq!(read(&mut serving, index).await, texts[index], "{index}");
+            assert_eq!(serving.ahead.as_ref().map(|ahead| ahead.index), ahead, "behind {index}");
+        }
+    }
 
     /// holds C-P3
     #[test]
