@@ -39,28 +39,42 @@ impl<S: Store> Service for Pop3<S> {
 pub struct Serving<S: Store> {
     store: S,
     maildrop: Option<S::Maildrop>,
-    reader: Option<Reader<S>>,
-    /// Which message [`Serving::reader`] reads.
-    index: usize,
-    ahead: Option<Ahead<Reader<S>>>,
+    reading: Option<Reading<Reader<S>>>,
+    /// A message that is being read before it is asked for.
+    ahead: Option<Reading<Reader<S>>>,
     log: Log,
 }
 
 type Reader<S> = <<S as Store>::Maildrop as Maildrop>::Reader;
 
-type First<Reader> = (Reader, Result<Option<Vec<u8>>, StoreError>);
-
-/// A message that is being read before it is asked for.
-struct Ahead<Reader> {
+/// A message that is being read: the next chunk of it before it is asked for, while the one in front is sent.
+struct Reading<Reader> {
     index: usize,
-    /// Its reader, and the first of its text.
-    first: Pin<Box<dyn Future<Output = First<Reader>> + Send>>,
+    next: Pin<Box<dyn Future<Output = Next<Reader>> + Send>>,
+}
+
+/// A reader, and the chunk it has read.
+type Next<Reader> = (Reader, Result<Option<Vec<u8>>, StoreError>);
+
+impl<Reader: TextReader> Reading<Reader> {
+    /// Begins to read the next chunk.
+    fn begin(index: usize, mut reader: Reader) -> Self {
+        let mut next: Pin<Box<dyn Future<Output = Next<Reader>> + Send>> = Box::pin(async move {
+            let chunk = reader.next().await;
+            (reader, chunk)
+        });
+        // Begun by the first look at it. Nobody is told when it is there: that is seen when it is needed.
+        if let Poll::Ready(read) = next.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            next = Box::pin(std::future::ready(read));
+        }
+        Self { index, next }
+    }
 }
 
 impl<S: Store> Serving<S> {
     /// Nobody is logged in yet.
     pub fn new(store: S, log: Log) -> Self {
-        Self { store, maildrop: None, reader: None, index: 0, ahead: None, log }
+        Self { store, maildrop: None, reading: None, ahead: None, log }
     }
 
     async fn login(&mut self, name: &[u8], password: &[u8]) -> Result<Answer, StoreError> {
@@ -77,45 +91,28 @@ impl<S: Store> Serving<S> {
 
     async fn read(&mut self, index: usize) -> Result<Answer, StoreError> {
         let Some(maildrop) = &self.maildrop else { return Ok(NOT_LOGGED_IN) };
-        self.index = index;
-        match self.ahead.take().filter(|ahead| ahead.index == index) {
-            Some(ahead) => {
-                let (reader, first) = ahead.first.await;
-                self.reader = Some(reader);
-                Ok(Answer::Text(first?))
-            }
-            None => {
-                self.reader = Some(maildrop.read(index));
-                self.read_on().await
-            }
-        }
+        let ahead = self.ahead.take().filter(|ahead| ahead.index == index);
+        self.reading = Some(ahead.unwrap_or_else(|| Reading::begin(index, maildrop.read(index))));
+        self.read_on().await
     }
 
     async fn read_on(&mut self) -> Result<Answer, StoreError> {
-        let Some(reader) = &mut self.reader else { return Ok(NOT_LOGGED_IN) };
-        let text = reader.next().await?;
-        if text.is_none() {
-            self.reader = None;
-            self.read_ahead();
+        let Some(Reading { index, next }) = self.reading.take() else { return Ok(NOT_LOGGED_IN) };
+        let (reader, chunk) = next.await;
+        let chunk = chunk?;
+        if chunk.is_some() {
+            self.reading = Some(Reading::begin(index, reader));
+        } else {
+            self.read_ahead(index + 1);
         }
-        Ok(Answer::Text(text))
+        Ok(Answer::Text(chunk))
     }
 
-    /// Begins to read the next message, while this one is sent.
-    fn read_ahead(&mut self) {
-        let index = self.index + 1;
+    /// Begins to read a message that has not been asked for, if it is small.
+    fn read_ahead(&mut self, index: usize) {
         let Some(maildrop) = &self.maildrop else { return };
         if maildrop.octets().get(index).is_some_and(|octets| *octets <= READ_AHEAD_MAX_OCTETS) {
-            let mut reader = maildrop.read(index);
-            let mut first: Pin<Box<dyn Future<Output = First<Reader<S>>> + Send>> = Box::pin(async move {
-                let first = reader.next().await;
-                (reader, first)
-            });
-            // Begun by the first look at it. Nobody is told when it is there: that is seen when it is needed.
-            if let Poll::Ready(read) = first.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                first = Box::pin(std::future::ready(read));
-            }
-            self.ahead = Some(Ahead { index, first });
+            self.ahead = Some(Reading::begin(index, maildrop.read(index)));
         }
     }
 
@@ -162,7 +159,7 @@ impl<S: Store> Backend<Session> for Serving<S> {
     async fn perform(&mut self, request: Request) -> Answer {
         self.perform(request).await.unwrap_or_else(|error| {
             self.log.note(format_args!("{error}"));
-            self.reader = None;
+            self.reading = None;
             Answer::Failed(refusal::pop3(&error))
         })
     }
