@@ -30,7 +30,6 @@ mod journal;
 mod locks;
 mod maildrop;
 mod mbox;
-mod md5x4;
 mod place;
 mod queue;
 mod quote;

@@ -8,7 +8,6 @@ use md5::{Digest, Md5};
 
 use crate::StoreError;
 use crate::maildrop::{CHUNK_OCTETS, Passage, Snapshot};
-use crate::md5x4::{self, TEXTS};
 use crate::place::read_at;
 use crate::quote::Unquoter;
 use crate::scan::{Entry, Identity};
@@ -58,30 +57,21 @@ pub(crate) fn of(mailbox: &Snapshot, entries: &[Entry], numbers: &[usize]) -> Re
 
 /// The unique ids of some entries, in any order.
 fn part(mailbox: &Snapshot, entries: &[Entry], numbers: &[usize]) -> Result<Vec<Numbered>, StoreError> {
-    let mut done = Vec::with_capacity(numbers.len());
-    let (mut short, long): (Vec<usize>, Vec<usize>) = numbers.iter().partition(|number| is_short(&entries[**number]));
-    // Texts that are hashed together should be of about the same length.
-    short.sort_unstable_by_key(|number| entries[*number].octets);
-    let (mut stored, mut texts) = (Vec::new(), [const { Vec::new() }; TEXTS]);
-    for numbers in short.chunks(TEXTS) {
-        for (number, text) in numbers.iter().zip(&mut texts) {
-            read(mailbox, entries[*number], &mut stored, text)?;
+    let (mut stored, mut text) = (Vec::new(), Vec::new());
+    let id = |number: &usize| {
+        let entry = entries[*number];
+        if is_short(&entry) {
+            read(mailbox, entry, &mut stored, &mut text)?;
+            return Ok((*number, Md5::digest(&text).into()));
         }
-        if numbers.len() == TEXTS {
-            done.extend(numbers.iter().copied().zip(md5x4::md5(texts.each_ref().map(Vec::as_slice))));
-        } else {
-            done.extend(numbers.iter().zip(&texts).map(|(number, text)| (*number, Md5::digest(text).into())));
-        }
-    }
-    for number in long {
-        let mut passage = Passage::new(mailbox.clone(), entries[number]);
+        let mut passage = Passage::new(mailbox.clone(), entry);
         let mut md5 = Md5::new();
         while let Some(chunk) = passage.next()? {
             md5.update(&chunk);
         }
-        done.push((number, md5.finalize().into()));
-    }
-    Ok(done)
+        Ok((*number, md5.finalize().into()))
+    };
+    numbers.iter().map(id).collect()
 }
 
 /// Whether a message is read at once.

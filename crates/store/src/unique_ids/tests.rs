@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::scan::scan;
 
-/// Messages of very different lengths, so that they are hashed four at once, alone and in chunks.
+/// Messages of very different lengths, so that they are read at once and in chunks.
 ///
 /// holds C-P6
 #[test]
