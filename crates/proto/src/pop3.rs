@@ -358,16 +358,12 @@ impl Session {
                     replies.line(format_args!("+OK {} octets", reading.octets));
                     reading.started = true;
                 }
-                let mut wire = Vec::new();
                 let Some(text) = text else {
-                    reading.stuffer.end(&mut wire);
-                    replies.text(&wire);
+                    replies.text(0, |wire| reading.stuffer.end(wire));
                     replies.note(|| Entry::SaidOctets(reading.octets));
                     return Step::Continue;
                 };
-                wire.reserve(text.len() + text.len() / 64);
-                reading.stuffer.stuff(&text, &mut wire);
-                replies.text(&wire);
+                replies.text(text.len() + text.len() / 64, |wire| reading.stuffer.stuff(&text, wire));
                 self.activity = Activity::Reading(reading);
                 Step::Ask(Request::ReadOn)
             }

@@ -48,9 +48,10 @@ impl Replies {
         self.end_line(start);
     }
 
-    /// Adds octets of a message, already byte-stuffed and with line ends of their own.
-    pub fn text(&mut self, octets: &[u8]) {
-        self.octets.extend_from_slice(octets);
+    /// Adds octets of a message, about so many: what `write` adds, byte-stuffed and with line ends of its own.
+    pub fn text(&mut self, octets: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.octets.reserve(octets);
+        write(&mut self.octets);
     }
 
     /// Notes for the transcript what the client said.
