@@ -71,6 +71,29 @@ crash:
 	done
 	$(CARGO) test --release --package pillarbox-store --lib -- --nocapture numbered
 
+# How fast it is: the parsers, then the programs under load; the figures go to docs/performance.md. BENCH=DIR also runs
+# the side-by-side harness in DIR, with the peers in BENCH_PEERS, which have to be installed. Fewer BENCH_RUNS and
+# BENCH_SECONDS take less time.
+BENCH_RUNS      ?= 3
+BENCH_SECONDS   ?= 10
+BENCH_WORKLOADS ?= S2 S3 sessions P1 P2 open P3
+BENCH_PEERS     ?= ours,postfix,exim,aiosmtpd,dovecot,popa3d
+BENCH_SIDE      ?= S1,S2,S3,S4,S5,S6,P1,P2,P3,P4,F1
+
+bench: programs
+	rm -rf bench/results
+	mkdir -p bench/results
+	CRITERION_HOME='$(CURDIR)/bench/results/criterion' $(CARGO) bench --manifest-path bench/Cargo.toml
+	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin load -- --smtp ./smtp --pop3 ./pop3 \
+		--runs $(BENCH_RUNS) --seconds $(BENCH_SECONDS) --out bench/results/load.json $(BENCH_WORKLOADS)
+ifneq ($(BENCH),)
+	cd '$(BENCH)' && python3 run.py --peers $(BENCH_PEERS) --ours-smtp '$(CURDIR)/smtp' --ours-pop3 '$(CURDIR)/pop3' \
+		--workloads $(BENCH_SIDE) --runs $(BENCH_RUNS) --limit $(BENCH_SECONDS) --out '$(CURDIR)/bench/results/side.json'
+	python3 '$(BENCH)/report.py' bench/results/side.json >bench/results/side.md
+endif
+	python3 bench/report.py --load bench/results/load.json --criterion bench/results/criterion \
+		--side bench/results/side.md --command 'make bench BENCH_RUNS=$(BENCH_RUNS) BENCH_SECONDS=$(BENCH_SECONDS)'
+
 # The packed sources come without man pages. DESTDIR is put in front of PREFIX, for who makes packages.
 install: programs
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1'
@@ -88,4 +111,4 @@ clean:
 	$(CARGO) clean
 	rm -f $(PROGRAMS) pillarbox.zip
 
-.PHONY: all programs run test interop torture mutants crash install pack clean
+.PHONY: all programs run test interop torture mutants crash bench install pack clean
