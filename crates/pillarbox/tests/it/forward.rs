@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use crate::dns::Dns;
-#[cfg(feature = "tools")]
 use crate::fsck;
 use crate::peer::{CLOSE, Peers, Rules, SILENT};
 use crate::program::{PATIENCE, Program, binary, read_line};
@@ -239,7 +238,6 @@ async fn killed_before_the_final_dot_nothing_is_sent_and_nothing_lost() {
         until("a connection", || net.peers.heard("127.0.0.2").connections > 0).await;
         run.kill().await.unwrap();
         assert_eq!(net.queue(), before);
-        #[cfg(feature = "tools")]
         fsck::expect(net.dir.path(), 0);
         assert!(net.peers.heard("127.0.0.2").texts.is_empty());
         // The claim died with its process.
@@ -265,14 +263,10 @@ async fn killed_anywhere_every_message_arrives() {
         until("deliveries", || arrived() >= step.min(2 * count) || run.try_wait().unwrap().is_some()).await;
         kills += usize::from(run.try_wait().unwrap().is_none());
         run.kill().await.unwrap();
-        #[cfg(feature = "tools")]
-        {
-            let code = fsck::run(net.dir.path(), &[]).code;
-            assert!([0, 75].contains(&code), "what a kill leaves waits for the next run, and is no damage: {code}");
-        }
+        let code = fsck::run(net.dir.path(), &[]).code;
+        assert!([0, 75].contains(&code), "what a kill leaves waits for the next run, and is no damage: {code}");
     }
     assert_eq!(net.forward(&[]).await.0, 75, "the refused ones stay");
-    #[cfg(feature = "tools")]
     fsck::expect(net.dir.path(), 0);
     let refused: Vec<_> =
         net.queue().lines().filter(|line| line.starts_with("X-Envelope-To")).map(str::to_owned).collect();

@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod conversations;
+#[cfg(feature = "tools")]
 #[allow(dead_code, reason = "shared with the tests of the relay")]
 #[path = "../../../relay/tests/relay/dns.rs"]
 mod dns;
+#[cfg(feature = "tools")]
 mod forward;
 #[cfg(feature = "tools")]
 mod fsck;
 mod memory;
 mod options;
 mod package;
+#[cfg(feature = "tools")]
 #[allow(dead_code, reason = "shared with the tests of the relay")]
 #[path = "../../../relay/tests/relay/peer.rs"]
 mod peer;
