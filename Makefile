@@ -8,8 +8,8 @@ PROGRAMS := echoserver smtp pop3 forward pillarbox echo-test smtp-test pop3-test
 
 # What the classic programs need to build and test: their sources, and of the tests those of whole programs with the
 # conversations that the testers know. It must stay small: the other tests are for who works on the project.
-PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE rustfmt.toml clippy.toml \
-	'crates/*/Cargo.toml' 'crates/*/clippy.toml' 'crates/*/src/*' crates/pillarbox/tests/it \
+PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE \
+	'crates/*/Cargo.toml' 'crates/*/src/*' crates/pillarbox/tests/it \
 	':(exclude)crates/*/src/**/tests.rs' ':(exclude)crates/store/src/crash_tests*' \
 	':(exclude)crates/store/src/check*' ':(exclude)crates/pillarbox/src/fsck*' ':(exclude)crates/pillarbox/src/torture*' \
 	$(patsubst %,':(exclude)crates/pillarbox/tests/it/%.rs',forward fsck repairs torture) \
