@@ -24,4 +24,5 @@ mod repairs;
 mod stop;
 #[cfg(feature = "tools")]
 mod torture;
+#[cfg(feature = "tools")]
 mod transcript;
