@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::StoreError;
 use crate::append::{self, inode_and_size};
-use crate::from_line::FROM;
+use crate::from_line::is_from_line;
 use crate::index::{self, Listing, State};
 use crate::locks::Locked;
 use crate::place::{Place, read_at};
@@ -59,17 +59,21 @@ pub(crate) fn remove(
     Ok(())
 }
 
-/// Whether those that are to go are what was listed, octet for octet as far as a hash tells, and an entry begins behind
-/// each of them. Reads nothing else.
+/// Whether those that are to go are what was listed, octet for octet as far as a hash tells, and are entries where they
+/// stand: each begins a line, and behind it are its separator and the `From ` line of the next one, or nothing. Reads
+/// nothing else.
 fn prove(mailbox: &Locked, entries: &[Entry], doomed: &[bool]) -> Result<bool, StoreError> {
     let mut block = Vec::new();
     for (index, entry) in entries.iter().enumerate().filter(|(index, _)| doomed[*index]) {
+        let before = u64::from(entry.start > 0);
+        let from_line = entries.get(index + 1).map_or(0, |next| next.text - next.start);
+        let end = entry.next + from_line;
         let mut identifier = Identifier::new();
-        let behind = if index + 1 < entries.len() { &FROM[..] } else { b"" };
-        let mut at = entry.start;
-        while at < entry.next {
-            let left = usize::try_from(entry.next - at).ok().filter(|left| *left <= BLOCK_OCTETS);
-            let want = left.map_or(BLOCK_OCTETS, |left| left + behind.len());
+        // The separator and the `From ` line behind it.
+        let mut behind = Vec::new();
+        let mut at = entry.start - before;
+        while at < end {
+            let want = usize::try_from(end - at).map_or(BLOCK_OCTETS, |left| left.min(BLOCK_OCTETS));
             block.resize(want, 0);
             let read =
                 read_at(&mailbox.file, &mut block, at).map_err(|source| StoreError::io(&mailbox.path, source))?;
@@ -77,10 +81,18 @@ fn prove(mailbox: &Locked, entries: &[Entry], doomed: &[bool]) -> Result<bool, S
                 return Ok(false);
             }
             let within = |end: u64| usize::try_from(end.saturating_sub(at)).map_or(want, |octets| octets.min(want));
-            identifier.push(&block[..within(entry.end)]);
+            if at < entry.start && block.first() != Some(&b'\n') {
+                return Ok(false);
+            }
+            identifier.push(&block[within(entry.start)..within(entry.end)]);
+            behind.extend_from_slice(&block[within(entry.end)..]);
             at += want as u64;
         }
-        if identifier.finish() != entry.identity || !block.ends_with(behind) {
+        let separator = usize::try_from(entry.next - entry.end).unwrap_or(usize::MAX);
+        let Some((separator, from_line)) = behind.split_at_checked(separator) else { return Ok(false) };
+        let is_one_line = !from_line.split_last().is_some_and(|(_, line)| line.contains(&b'\n'));
+        let is_followed = index + 1 == entries.len() || is_one_line && is_from_line(from_line);
+        if !matches!(separator, b"" | b"\n" | b"\r\n") || !is_followed || identifier.finish() != entry.identity {
             return Ok(false);
         }
     }

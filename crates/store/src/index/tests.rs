@@ -396,6 +396,31 @@ async fn what_is_fooled_removes_nothing_else() {
     }
 }
 
+/// What stands beside a message is another one, and nobody said that a part of that may go.
+///
+/// holds C-P7
+#[tokio::test]
+async fn what_is_fooled_takes_no_part_of_another_message() {
+    let mailbox = messages(4);
+    let (before, own, behind) = (message(0).len(), message(1).len(), message(2));
+    let at = |at: usize, octets: &str| mailbox[..at].to_owned() + octets + &mailbox[at + octets.len()..];
+    for (what, edited) in [
+        ("it does not begin a line", at(before - 1, "y")),
+        ("its separator is text", at(before + own - 1, "y")),
+        ("the next one is text", at(before + own, &behind.replacen("Mon", "Nox", 1)[..20])),
+        ("the next one begins with two lines", at(before + own, "From \n Mon")),
+    ] {
+        let case = Case::new(&mailbox);
+        case.list();
+        fool(&case, &edited);
+        let open = MboxMaildrop::open(Arc::clone(&case.place), "alice".to_owned(), Duration::ZERO);
+        let result = open.await.unwrap().commit(&[1]).await;
+        assert!(matches!(result, Err(StoreError::Changed { .. })), "{what}: {result:?}");
+        assert_eq!(fs::read_to_string(case.dir.path().join("alice.mbox")).unwrap(), edited, "{what}");
+        assert_eq!(*case.list().entries, *case.entries(), "{what}");
+    }
+}
+
 /// Setting the times of a file back does not help who changed it: the time of the last change of the inode tells.
 #[test]
 fn times_that_were_set_back() {
