@@ -69,7 +69,7 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
         }
         records.push(Record::Delivery(delivery));
     }
-    let growing: Vec<_> = mailboxes.iter().map(|mailbox| Growing::new(place, mailbox)).collect();
+    let growing = all_growing(place, mailboxes);
     commit(place, segment, mailboxes, &growths, &records, first..=last)?;
     drop(records);
     let applied = mailboxes.iter().zip(&growths).filter(|(_, growth)| !growth.grown.is_empty()).try_for_each(
@@ -84,7 +84,7 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
     for ((mailbox, growth), growing) in mailboxes.iter().zip(&growths).zip(growing) {
         segment.grown(mailbox, growth.inode, growth.end());
         if let Some(index) = growing {
-            index.finish(place, mailbox, &growth.grown);
+            index.finish(place, mailbox, Some(&growth.grown));
         }
     }
     Ok(())
@@ -127,6 +127,7 @@ pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &M
         mailboxes.iter().zip(&growths).map(|(mailbox, growth)| growth.placement(&mailbox.name)).collect::<Vec<_>>();
     let shapes = message.heads().map(|head| shape(head, &message.text)).collect::<Result<_, _>>()?;
     let record = Record::Large(Large { id, placements: placements.clone(), shapes });
+    let growing = all_growing(place, mailboxes);
     commit(place, segment, mailboxes, &growths, &[record], id..=id)?;
     let heads: Vec<&str> = message.heads().collect();
     let write = |(mailbox, placement): (&Locked, &Placement)| {
@@ -149,8 +150,19 @@ pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &M
         .and_then(|_| segment.sync(place));
     if done.is_err() {
         undo(place, segment, mailboxes, &growths, id, id);
+        return done;
     }
-    done
+    for (mailbox, index) in mailboxes.iter().zip(growing) {
+        if let Some(index) = index {
+            index.finish(place, mailbox, None);
+        }
+    }
+    Ok(())
+}
+
+/// The indexes of mailboxes that are about to grow.
+fn all_growing(place: &Place, mailboxes: &[Locked]) -> Vec<Option<Growing>> {
+    mailboxes.iter().map(|mailbox| Growing::new(place, mailbox)).collect()
 }
 
 /// Removes the end of a mailbox, from `gap` on. Nothing of the mailbox is to be settled. On `Ok` it is durable.

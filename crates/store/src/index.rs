@@ -6,12 +6,14 @@
 //! the records are about, and in which state; it is written after them. An index of another boot does not count,
 //! because a power cut may have left any part of it.
 
+use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -34,8 +36,12 @@ const HEADER_OCTETS: usize = 96;
 const RECORD_OCTETS: usize = 64;
 /// Octets of a record that its check sum is about; the check sum follows.
 const CHECKED_OCTETS: usize = RECORD_OCTETS - 8;
+/// Octets of a mailbox with an index, at the most: the places of that many records can be told.
+const SIZE_MAX: u64 = u64::MAX / (2 * RECORD_OCTETS as u64);
 /// Octets that are read first: the header, and all records of a small mailbox.
 const FIRST_READ_OCTETS: usize = HEADER_OCTETS + 64 * RECORD_OCTETS;
+/// Ticks of the coarsest clock of a file system are shorter. Seconds.
+const COARSE_SECONDS: u64 = 2;
 /// How many records are read at once behind that.
 const RECORDS_AT_ONCE: usize = 16 * 1024;
 
@@ -64,6 +70,13 @@ impl State {
         }
     }
 
+    /// Whether a change at `now`, in seconds since 1970, would show in the times. Some file systems count in whole seconds,
+    /// or two of them.
+    fn is_told_apart(&self, now: u64) -> bool {
+        let is_over = |changed: u64| changed.saturating_add(COARSE_SECONDS) < now;
+        self.changed.1 != 0 || u64::try_from(self.changed.0).is_ok_and(is_over)
+    }
+
     pub(crate) fn of(mailbox: &Locked) -> Result<Self, StoreError> {
         mailbox.file.metadata().map(|now| Self::new(&now)).map_err(|source| StoreError::io(&mailbox.path, source))
     }
@@ -88,17 +101,19 @@ pub(crate) struct Listing {
 /// Those of reading the mailbox. An index that cannot be read or written is none.
 pub(crate) fn list(place: &Place, mailbox: &Locked) -> Result<Listing, StoreError> {
     let state = State::of(mailbox)?;
-    let Some(stored) = is_wanted(place, state.size).then(|| Stored::open(place, &mailbox.name)).flatten() else {
+    let stored = is_wanted(place, state.size).then(|| Stored::open(place, &mailbox.name)).flatten();
+    let Some((stored, known)) = stored.and_then(|stored| stored.read().map(|known| (stored, known))) else {
         return list_anew(place, mailbox);
     };
-    if stored.header.state == state {
-        if let Some(listing) = stored.read().filter(|listing| begin_with_from_lines(mailbox, listing)) {
+    if stored.header.state == state && begin_with_from_lines(mailbox, &known) {
+        if known.entries.last().is_some_and(|last| last.next == state.size) {
+            return Ok(known);
+        }
+        if let Some(listing) = stored.complete(place, mailbox, &known)? {
             return Ok(listing);
         }
-    } else if let Some(listing) = stored.extend(place, mailbox, state)? {
-        return Ok(listing);
     }
-    list_anew(place, mailbox)
+    list_whole(place, mailbox, Some(&known))
 }
 
 /// Lists a mailbox by reading the whole of it, and makes its index.
@@ -106,10 +121,21 @@ pub(crate) fn list(place: &Place, mailbox: &Locked) -> Result<Listing, StoreErro
 /// # Errors
 /// Those of reading the mailbox.
 pub(crate) fn list_anew(place: &Place, mailbox: &Locked) -> Result<Listing, StoreError> {
+    list_whole(place, mailbox, None)
+}
+
+/// [`list_anew`]; what is `known` of a message counts for each that is the same.
+fn list_whole(place: &Place, mailbox: &Locked, known: Option<&Listing>) -> Result<Listing, StoreError> {
     let state = State::of(mailbox)?;
     let entries = update::list_range(mailbox, 0..state.size)?;
-    let mut listing =
-        Listing { unique_ids: vec![None; entries.len()], entries: entries.into(), state: None, is_remembered: false };
+    let content = |entry: &Entry| (entry.identity, entry.text - entry.start);
+    let known: HashMap<_, _> = known
+        .into_iter()
+        .flat_map(|known| known.entries.iter().zip(&known.unique_ids))
+        .filter_map(|(entry, unique_id)| unique_id.map(|unique_id| (content(entry), unique_id)))
+        .collect();
+    let unique_ids = entries.iter().map(|entry| known.get(&content(entry)).copied()).collect();
+    let mut listing = Listing { entries: entries.into(), unique_ids, state: None, is_remembered: false };
     // A small mailbox is read again where others would be judged by their state.
     if is_wanted(place, state.size) {
         listing.state = is_settled(mailbox, state)?;
@@ -134,7 +160,7 @@ pub(crate) fn remember(place: &Place, mailbox: &Locked, entries: &[Entry], uniqu
 
 /// Those of the entries of a mailbox that were `doomed` have been removed from it.
 pub(crate) fn removed(place: &Place, mailbox: &Locked, before: &Listing, doomed: &[bool]) {
-    let Ok(state) = State::of(mailbox) else { return distrust(place, &mailbox.name) };
+    let Some(state) = state_told_apart(mailbox) else { return distrust(place, &mailbox.name) };
     let Some(first) = doomed.iter().position(|doomed| *doomed) else { return };
     let mut at = before.entries[first].start;
     let moved = before.entries.iter().zip(doomed).skip(first).filter(|(_, doomed)| !**doomed);
@@ -171,8 +197,8 @@ pub(crate) fn distrust(place: &Place, name: &str) {
     }
 }
 
-/// The index of a mailbox that is about to grow.
-pub(crate) struct Growing(Stored);
+/// The index of a mailbox that is about to grow, by its header. It is not kept open: there may be very many.
+pub(crate) struct Growing(Header);
 
 impl Growing {
     /// `None` if there is no index, or it is not about the mailbox as it is.
@@ -180,34 +206,42 @@ impl Growing {
         // The queue is not listed often, and has none.
         let is_wanted = |state: &State| mailbox.name != QUEUE && is_wanted(place, state.size);
         let state = State::of(mailbox).ok().filter(is_wanted)?;
-        Stored::open(place, &mailbox.name).filter(|stored| stored.header.state == state).map(Self)
+        Stored::open(place, &mailbox.name).map(|stored| stored.header).filter(|header| header.state == state).map(Self)
     }
 
-    /// The mailbox has grown by `grown`, under the same lock.
-    pub(crate) fn finish(self, place: &Place, mailbox: &Locked, grown: &[u8]) {
-        let Self(Stored { file, path, header, .. }) = self;
-        let Ok(state) = State::of(mailbox) else { return };
-        // What begins with anything else changes the last entry.
-        if !grown.starts_with(FROM) || state.size != header.state.size + grown.len() as u64 {
+    /// The mailbox has grown under the same lock, by `grown` where that is here. What is not goes into the index when the
+    /// next session has read it.
+    pub(crate) fn finish(self, place: &Place, mailbox: &Locked, grown: Option<&[u8]>) {
+        let Self(header) = self;
+        let Some(stored) = Stored::open(place, &mailbox.name).filter(|stored| stored.header == header) else { return };
+        let Some(state) = state_told_apart(mailbox) else { return };
+        let is_all = |grown: &&[u8]| header.state.size.checked_add(grown.len() as u64) == Some(state.size);
+        if !is_wanted(place, state.size) || state.size < header.state.size || !grown.as_ref().is_none_or(is_all) {
             return;
         }
-        let scanned = scan(|buffer, offset| {
-            let rest = usize::try_from(offset).ok().and_then(|offset| grown.get(offset..)).unwrap_or_default();
-            let read = rest.len().min(buffer.len());
-            buffer[..read].copy_from_slice(&rest[..read]);
-            Ok(read)
-        });
-        let Ok(entries) = scanned else { return };
-        let mut at = header.state.size;
-        let entries: Vec<Entry> = entries.into_iter().map(|entry| moved_to(entry, &mut at)).collect();
+        // What begins with anything else changes the last entry. And the records must reach up to here.
+        let grown = grown.filter(|grown| grown.starts_with(FROM) && stored.end() == Some(header.state.size));
+        let entries = grown.and_then(|grown| entries_at(header.state.size, grown)).unwrap_or_default();
         let count = header.count + entries.len() as u64;
         let records = records(&entries, &vec![None; entries.len()], header.epoch);
         let header_now = Header { state, count, ..header };
+        let Stored { file, path, .. } = stored;
         let _ = place
             .files
             .write_all_at(&file, &path, &records, record_at(header.count))
             .and_then(|()| place.files.write_all_at(&file, &path, &header_now.encode(), 0));
     }
+}
+
+/// The entries of what stands at the end of a mailbox, from `at` on.
+fn entries_at(mut at: u64, grown: &[u8]) -> Option<Vec<Entry>> {
+    let scanned = scan(|buffer, offset| {
+        let rest = usize::try_from(offset).ok().and_then(|offset| grown.get(offset..)).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    });
+    Some(scanned.ok()?.into_iter().map(|entry| moved_to(entry, &mut at)).collect())
 }
 
 /// What an index is, looked at without a lock.
@@ -216,7 +250,7 @@ impl Growing {
 pub(crate) enum Seen {
     /// It is not complete, or not what was written.
     Broken,
-    /// It is about another file, another state or another boot.
+    /// It is about another file, another state, another boot or not yet about the whole of it.
     Old,
     /// It is about the mailbox as it is.
     Current(Arc<[Entry]>),
@@ -232,10 +266,14 @@ pub(crate) fn look(place: &Place, name: &str, mailbox: Option<&Metadata>) -> Res
     let Some(file) = crate::place::open_if_there(&path)? else { return Ok(None) };
     let failed = |source| StoreError::io(&path, source);
     let Some(stored) = Stored::read_begin(file, path.clone()).map_err(failed)? else { return Ok(Some(Seen::Broken)) };
-    if stored.header.boot != this_boot() || mailbox.map(State::new) != Some(stored.header.state) {
+    if Some(stored.header.boot) != this_boot() || mailbox.map(State::new) != Some(stored.header.state) {
         return Ok(Some(Seen::Old));
     }
-    Ok(Some(stored.read().map_or(Seen::Broken, |listing| Seen::Current(listing.entries))))
+    Ok(Some(match stored.read() {
+        None => Seen::Broken,
+        Some(listing) if listing.entries.last().is_none_or(|last| last.next < stored.header.state.size) => Seen::Old,
+        Some(listing) => Seen::Current(listing.entries),
+    }))
 }
 
 /// An index that is open. Its header is what was written.
@@ -251,8 +289,8 @@ impl Stored {
     /// The index of a mailbox, if there is one of this boot.
     fn open(place: &Place, name: &str) -> Option<Self> {
         let path = place.index(name);
-        let file = open_no_follow(&path, true).ok()?;
-        Self::read_begin(file, path).ok()?.filter(|stored| stored.header.boot == this_boot())
+        let file = open_alone(&path).ok()?;
+        Self::read_begin(file, path).ok()?.filter(|stored| Some(stored.header.boot) == this_boot())
     }
 
     /// `None` if it does not begin as an index does.
@@ -264,11 +302,18 @@ impl Stored {
         Ok(header.map(|header| Self { file, path, header, begin }))
     }
 
-    /// Reads the records: `None` if they are not those that were written.
+    /// Up to where the records say what is in the mailbox.
+    fn end(&self) -> Option<u64> {
+        let Header { epoch, count, .. } = self.header;
+        let mut record = [0; RECORD_OCTETS];
+        let read = read_at(&self.file, &mut record, record_at(count.checked_sub(1)?)).ok()?;
+        decode(record.get(..read)?, epoch).map(|(entry, _)| entry.next)
+    }
+
+    /// Reads the records: `None` if they are not those that were written. They may not reach up to the end.
     fn read(&self) -> Option<Listing> {
         let Header { epoch, count, state, .. } = self.header;
-        // Each entry has an octet at least.
-        let count = usize::try_from(count.min(state.size)).ok()?;
+        let count = usize::try_from(count).ok()?;
         let (mut entries, mut unique_ids) = (Vec::new(), Vec::new());
         let mut buffer = Vec::new();
         while entries.len() < count {
@@ -294,23 +339,17 @@ impl Stored {
             }
         }
         // One without records would be about a mailbox of empty lines, which is as soon read.
-        if entries.last().is_none_or(|last| last.next != state.size) {
+        if entries.last().is_none_or(|last| last.next > state.size) {
             return None;
         }
         Some(Listing { entries: entries.into(), unique_ids, state: Some(state), is_remembered: true })
     }
 
-    /// The mailbox has grown: reads its end from the last entry on, which must still be what it was, and adds to the
-    /// index. `None` if it may have changed in another way.
-    fn extend(self, place: &Place, mailbox: &Locked, state: State) -> Result<Option<Listing>, StoreError> {
-        let then = self.header.state;
-        if (then.device, then.inode) != (state.device, state.inode) || then.size >= state.size {
-            return Ok(None);
-        }
-        let Some(listing) = self.read().filter(|listing| begin_with_from_lines(mailbox, listing)) else {
-            return Ok(None);
-        };
-        let Some((last, kept)) = listing.entries.split_last() else { return Ok(None) };
+    /// A delivery has added to the mailbox what is not `known`: reads its end from the last entry on, which must still be
+    /// what it was, and adds it to the index. `None` if it is not.
+    fn complete(self, place: &Place, mailbox: &Locked, known: &Listing) -> Result<Option<Listing>, StoreError> {
+        let state = self.header.state;
+        let Some((last, kept)) = known.entries.split_last() else { return Ok(None) };
         let added = update::list_range(mailbox, last.start..state.size)?;
         let is_same = |first: &Entry| {
             (first.start, first.text, first.octets, first.identity)
@@ -319,7 +358,7 @@ impl Stored {
         if !added.first().is_some_and(is_same) {
             return Ok(None);
         }
-        let mut unique_ids = listing.unique_ids;
+        let mut unique_ids = known.unique_ids.clone();
         unique_ids.resize(kept.len() + added.len(), None);
         let epoch = self.header.epoch;
         let records = records(&added, &unique_ids[kept.len()..], epoch);
@@ -347,10 +386,11 @@ fn keep(place: &Place, name: &str, listing: &Listing) {
 
 fn write(place: &Place, name: &str, state: State, listing: &Listing) -> Result<(), StoreError> {
     let path = place.index(name);
-    let header = Header { boot: this_boot(), epoch: random(), state, count: listing.entries.len() as u64 };
+    let Some(boot) = this_boot() else { return Ok(()) };
+    let header = Header { boot, epoch: random(), state, count: listing.entries.len() as u64 };
     let mut octets = header.encode().to_vec();
     octets.extend(records(&listing.entries, &listing.unique_ids, header.epoch));
-    let file = match open_no_follow(&path, true) {
+    let file = match open_alone(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => place.files.create_new(&path)?,
         Err(source) => return Err(StoreError::io(&path, source)),
         Ok(file) => file,
@@ -363,12 +403,22 @@ fn write(place: &Place, name: &str, state: State, listing: &Listing) -> Result<(
 
 /// Whether a mailbox of so many octets has an index.
 fn is_wanted(place: &Place, octets: u64) -> bool {
-    octets > 0 && octets >= place.index_from.load(Ordering::Relaxed)
+    (1..=SIZE_MAX).contains(&octets) && octets >= place.index_from.load(Ordering::Relaxed)
 }
 
-/// The state that was read, if it is still that.
+/// The state that was read, if it is still that, and would not be after another change.
 fn is_settled(mailbox: &Locked, state: State) -> Result<Option<State>, StoreError> {
-    Ok((State::of(mailbox)? == state).then_some(state))
+    Ok((State::of(mailbox)? == state && state.is_told_apart(now())).then_some(state))
+}
+
+/// The state of a mailbox, if it would not be that after another change.
+fn state_told_apart(mailbox: &Locked) -> Option<State> {
+    State::of(mailbox).ok().filter(|state| state.is_told_apart(now()))
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Whether the first and the last entry begin as they did: a look that costs next to nothing.
@@ -393,8 +443,21 @@ fn record_at(number: u64) -> u64 {
     HEADER_OCTETS as u64 + number * RECORD_OCTETS as u64
 }
 
-fn this_boot() -> u64 {
-    xxh3_64(boot().as_bytes())
+/// The number of a boot; `None` where the system does not say which one it is: then nobody can tell whether the power was
+/// cut meanwhile, and no index counts.
+fn number_of(boot: &str) -> Option<u64> {
+    (!boot.is_empty()).then(|| xxh3_64(boot.as_bytes()))
+}
+
+fn this_boot() -> Option<u64> {
+    number_of(boot())
+}
+
+/// Opens an index, if it is a file of its own: what has another name as well is not ours alone to write to.
+fn open_alone(path: &Path) -> io::Result<File> {
+    let file = open_no_follow(path, true)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.nlink() == 1 { Ok(file) } else { Err(io::Error::other("is no file of its own")) }
 }
 
 /// What the records are about.
@@ -427,7 +490,14 @@ impl Header {
         }
         let time = |index: usize| (number(index).cast_signed(), number(index + 1).cast_signed());
         let state = State { device: number(3), inode: number(4), size: number(5), modified: time(6), changed: time(8) };
-        Some(Self { boot: number(1), epoch: number(2), state, count: number(10) })
+        // Each entry has an octet at least. So no place of a record is beyond what a number can say.
+        let count = number(10);
+        (count <= state.size && state.size <= SIZE_MAX).then(|| Self {
+            boot: number(1),
+            epoch: number(2),
+            state,
+            count,
+        })
     }
 }
 
@@ -471,8 +541,12 @@ fn decode(record: &[u8], epoch: u64) -> Option<(Entry, UniqueId)> {
     let next = start.checked_add(number_at(checked, 8))?;
     let text = start.checked_add(u64::from(u16::from_le_bytes([from_low, from_high])))?;
     let end = next.checked_sub(u64::from(separator)).filter(|end| text <= *end)?;
-    let identity = Identity { hash: number_at(checked, 24), length: end - start + u64::from(line_end) };
-    let entry = Entry { start, text, end, next, octets: number_at(checked, 16), identity };
+    let length = (end - start).checked_add(u64::from(line_end))?;
+    let identity = Identity { hash: number_at(checked, 24), length };
+    // Each line end may have got a CR, and the last line a line end.
+    let longest = (end - text).checked_mul(2)?.checked_add(2)?;
+    let octets = Some(number_at(checked, 16)).filter(|octets| *octets <= longest)?;
+    let entry = Entry { start, text, end, next, octets, identity };
     Some((entry, (flag == 1).then_some(unique_id)))
 }
 

@@ -4,7 +4,7 @@ use nix::libc::{EIO, ENOSPC};
 
 use super::{Case, FROM, run};
 use crate::files::tests::Fault;
-use crate::index::{self, Seen};
+use crate::index::{self, Listing, Seen};
 use crate::locks::lock_now;
 use crate::{Mailbox, Store as _, update};
 
@@ -35,12 +35,13 @@ fn is_current(case: &Case) -> bool {
 }
 
 /// A session lists what is there.
-fn assert_listed(case: &Case, what: &str) {
+fn assert_listed(case: &Case, what: &str) -> Listing {
     is_current(case);
     let place = &case.store.place;
     let locked = lock_now(place, "alice").unwrap().unwrap();
     let listing = index::list(place, &locked).unwrap();
     assert_eq!(*listing.entries, *update::list(&locked).unwrap(), "{what}");
+    listing
 }
 
 #[test]
@@ -55,6 +56,15 @@ fn deliveries_and_removals_keep_it() {
         assert!(is_current(&case), "{delete:?}");
         case.deliver(&["alice"], "more\r\n").unwrap();
         assert!(is_current(&case), "{delete:?}");
+    }
+    // What is not in the index yet is read, and nothing in front of it.
+    for texts in [&["long"][..], &["long", "short"], &["short", "long"]] {
+        for text in texts {
+            let text = if *text == "long" { "From line\r\n".repeat(10_000) } else { "short\r\n".to_owned() };
+            case.deliver(&["alice"], &text).unwrap();
+        }
+        assert!(assert_listed(&case, "a long message").is_remembered, "{texts:?}");
+        assert!(is_current(&case), "{texts:?}");
     }
     // Mail that comes while a session has the mailbox.
     let deliver = || case.deliver(&["alice"], "meanwhile\r\n").unwrap();
@@ -107,6 +117,13 @@ fn with_faults(work: impl Fn(&Case)) {
 fn deliveries_with_faults() {
     with_faults(|case| {
         let _ = case.deliver(&["alice"], "new\r\n");
+    });
+}
+
+#[test]
+fn long_deliveries_with_faults() {
+    with_faults(|case| {
+        let _ = case.deliver(&["alice"], &"long\r\n".repeat(20_000));
     });
 }
 
