@@ -323,6 +323,78 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever another program does between listing and QUIT, and whether the times tell or not: what was listed goes, or
+    /// nothing.
+    ///
+    /// holds C-P7
+    #[test]
+    fn a_removal_takes_what_was_listed_or_nothing(
+        delete in vec(any::<bool>(), 5),
+        order in vec(0..5_usize, 0..9),
+        edit in any::<Option<(prop::sample::Index, u8)>>(),
+        is_new_file in any::<bool>(),
+        is_fooled in any::<bool>(),
+    ) {
+        let mailbox = messages(5);
+        let case = Case::new(&mailbox);
+        case.list();
+        let mut listing = case.list();
+        // All are different, so that it shows which of them goes.
+        let different = order.iter().enumerate().filter(|(at, number)| !order[..*at].contains(number));
+        let mut changed = different.map(|(_, number)| message(*number)).collect::<String>().into_bytes();
+        if order.len() > 4 {
+            // In most cases only one octet is another.
+            changed = mailbox.into_bytes();
+        }
+        if let Some((at, octet)) = edit && !changed.is_empty() {
+            let at = at.index(changed.len());
+            changed[at] = [b'\n', b'x', b' ', octet][usize::from(octet) % 4];
+        }
+        let path = case.dir.path().join("alice.mbox");
+        if is_new_file {
+            fs::write(case.dir.path().join("new"), &changed).unwrap();
+            fs::rename(case.dir.path().join("new"), &path).unwrap();
+        } else {
+            fs::write(&path, &changed).unwrap();
+        }
+        let there = case.entries();
+        let mut locked = case.locked();
+        if is_fooled {
+            let state = State::of(&locked).unwrap();
+            listing.state = Some(state);
+            let index = case.index();
+            let header = Header::decode(index.first_chunk().unwrap()).unwrap();
+            case.put_index(&[&Header { state, ..header }.encode(), &index[HEADER_OCTETS..]].concat());
+        }
+        let delete: Vec<usize> = (0..5).filter(|index| delete[*index]).collect();
+        let doomed: Vec<Identity> = delete.iter().map(|index| listing.entries[*index].identity).collect();
+        let result = update::remove(&case.place, &mut locked, &listing, &delete);
+        drop(locked);
+        let now = fs::read(&path).unwrap();
+        if result.is_err() || delete.is_empty() {
+            prop_assert!(now == changed, "nothing goes");
+            return Ok(());
+        }
+        let octets = |entry: &Entry| {
+            let [start, next] = [entry.start, entry.next].map(|octet| usize::try_from(octet).unwrap());
+            &changed[start..next]
+        };
+        let lead = there.first().map_or(&changed[..], |first| &changed[..usize::try_from(first.start).unwrap()]);
+        let mut left = doomed;
+        let stays = |entry: &&Entry| {
+            let found = left.iter().position(|identity| *identity == entry.identity);
+            found.map(|found| left.swap_remove(found)).is_none()
+        };
+        let kept: Vec<&[u8]> = there.iter().filter(stays).map(octets).collect();
+        prop_assert_eq!(left.len(), 0, "it was there");
+        let kept = [lead, &kept.concat()].concat();
+        prop_assert_eq!(String::from_utf8_lossy(&now), String::from_utf8_lossy(&kept));
+    }
+}
+
 /// What may happen within one tick of the clock: the mailbox was edited, and its size and times are those that the index
 /// names.
 fn fool(case: &Case, mailbox: &str) {
