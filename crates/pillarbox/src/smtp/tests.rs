@@ -7,7 +7,7 @@ use super::*;
 /// Mailboxes that RCPT has found are not looked up again: what it found for another transaction must not count, and
 /// what has gone meanwhile must be noticed.
 ///
-/// holds C-S5
+/// holds C-S5 and C-S6
 #[tokio::test]
 async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
     let dir = tempfile::tempdir().unwrap();
@@ -40,6 +40,21 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
     };
     assert_eq!(refusal.code, 451);
     assert!(!dir.path().join("anna.mbox").exists());
+
+    // A link has come in its place. What was given up by RSET before that counts for nothing.
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::write(&elsewhere, "").unwrap();
+    receiving.perform(Request::Recipient(address("clara"))).await;
+    receiving.perform(Request::Recipient(address("berta"))).await;
+    std::fs::remove_file(dir.path().join("berta.mbox")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, dir.path().join("berta.mbox")).unwrap();
+    receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
+    let Answer::Refused(refusal) = receiving.perform(Request::Accept(to(&["berta"]))).await else {
+        panic!("it is a link")
+    };
+    assert_eq!(refusal.code, 451);
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), b"");
+    assert!(matches!(receiving.perform(Request::Recipient(address("berta"))).await, Answer::Refused(_)));
 }
 
 /// holds C-F1
