@@ -155,7 +155,9 @@ pub(crate) fn remember(place: &Place, mailbox: &Locked, entries: &[Entry], uniqu
         *known = known.or(*unique_id);
     }
     let records = records(&listing.entries, &listing.unique_ids, stored.header.epoch);
-    let _ = place.files.write_all_at(&stored.file, &stored.path, &records, HEADER_OCTETS as u64);
+    if place.files.write_all_at(&stored.file, &stored.path, &records, HEADER_OCTETS as u64).is_err() {
+        distrust(place, &mailbox.name);
+    }
 }
 
 /// Those of the entries of a mailbox that were `doomed` have been removed from it.
@@ -226,10 +228,13 @@ impl Growing {
         let records = records(&entries, &vec![None; entries.len()], header.epoch);
         let header_now = Header { state, count, ..header };
         let Stored { file, path, .. } = stored;
-        let _ = place
+        let written = place
             .files
             .write_all_at(&file, &path, &records, record_at(header.count))
             .and_then(|()| place.files.write_all_at(&file, &path, &header_now.encode(), 0));
+        if written.is_err() {
+            distrust(place, &mailbox.name);
+        }
     }
 }
 
@@ -366,9 +371,13 @@ impl Stored {
         if let Some(state) = settled {
             let header = Header { state, count: unique_ids.len() as u64, ..self.header };
             let files = &place.files;
-            let _ = files
+            let written = files
                 .write_all_at(&self.file, &self.path, &records, record_at(kept.len() as u64))
                 .and_then(|()| files.write_all_at(&self.file, &self.path, &header.encode(), 0));
+            if written.is_err() {
+                // A removal must not count records that are left of others.
+                distrust(place, &mailbox.name);
+            }
         }
         let entries = kept.iter().copied().chain(added).collect();
         Ok(Some(Listing { entries, unique_ids, state: settled, is_remembered: true }))

@@ -237,6 +237,30 @@ fn an_index_that_cannot_be_written_is_none() {
     }
 }
 
+/// Records that are left of messages that have gone are never taken for those that could not be written.
+#[test]
+fn an_index_that_cannot_be_completed_goes() {
+    for number in 0..2 {
+        let case = Case::new(&messages(10));
+        case.list();
+        let mut locked = case.locked();
+        let listing = list(&case.place, &locked).unwrap();
+        update::remove(&case.place, &mut locked, &listing, &[3, 4, 5, 6, 7, 8, 9]).unwrap();
+        let growing = Growing::new(&case.place, &locked).unwrap();
+        // Most of them are as before. A write that fails is half done.
+        let grown = (3..10).map(message).collect::<String>().replace("Subject: 7", "Subject: x");
+        let at = locked.file.metadata().unwrap().len();
+        case.place.files.write_all_at(&locked.file, &locked.path, grown.as_bytes(), at).unwrap();
+        growing.finish(&case.place, &locked, None);
+        case.place.files.inject(Fault::Fail(number, nix::libc::EIO));
+        let listing = list(&case.place, &locked).unwrap();
+        case.place.files.inject(Fault::None);
+        update::remove(&case.place, &mut locked, &listing, &[9]).unwrap();
+        drop(locked);
+        assert_eq!(*case.list().entries, *case.entries(), "{number}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
