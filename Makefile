@@ -34,7 +34,7 @@ run: programs
 	./pillarbox serve
 
 # Formatting, lints, documentation, and all tests, those on the real binaries included. Needs Rust, make and git only.
-# The packed sources come without the tests of single modules: there it runs those of the programs and the testers.
+# The packed sources come without the tests of single modules: there it runs those of whole programs.
 test:
 ifeq ($(IS_PACKED),)
 	$(CARGO) fmt --all --check
@@ -42,7 +42,7 @@ ifeq ($(IS_PACKED),)
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) test --workspace
 else
-	$(CARGO) test -p pillarbox -p pillarbox-probe $(FEATURES)
+	$(CARGO) test -p pillarbox --test it $(FEATURES)
 endif
 
 # Other mail programs against the real binaries. Needs Debian packages and names those that are missing.
