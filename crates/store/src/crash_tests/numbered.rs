@@ -280,7 +280,7 @@ fn is_told_apart(expected: &Expected) -> bool {
 fn fails_anywhere(work: &Work) -> usize {
     let expected = Expected::new(work);
     let mut cases = 0;
-    for errno in ERRORS {
+    for (round, errno) in ERRORS.into_iter().enumerate() {
         for number in 0.. {
             let case = (work.fresh)();
             let fault = Fault::Fail(number, errno);
@@ -293,7 +293,8 @@ fn fails_anywhere(work: &Work) -> usize {
             }
             cases += 1;
             // The same process goes on, puts right what was left, and dies.
-            let is_next = number % 2 == 0;
+            // For each operation once with another message, and once without.
+            let is_next = (number + round) % 2 == 0;
             if is_next {
                 next(&case);
             }
