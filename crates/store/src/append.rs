@@ -173,12 +173,13 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), S
     let in_use = place.journal.begin(place)?;
     let segment = &in_use.0;
     let id = place.journal.ids(1);
-    let growth = Growth::new(mailbox)?;
-    let (inode, size) = (growth.inode, growth.old);
-    let placement = Growth::at(mailbox, gap)?.placement(&mailbox.name);
+    let (inode, size) = inode_and_size(mailbox)?;
     let rest = Rest::read(&mailbox.file, &mailbox.path, gap..size)?;
-    let record = Record::Cut(Cut { id, placement: Placement { line_end: 0, ..placement }, size, rest });
-    make_durable(place, segment, std::slice::from_ref(mailbox), &[growth], &[record], id..=id)?;
+    // It is known by what is to go, and by nothing in front of that.
+    let context = Context::default();
+    let placement = Placement { name: mailbox.name.clone(), inode, at: gap, line_end: 0, head: 0, context };
+    let record = Record::Cut(Cut { id, placement, size, rest });
+    make_durable(place, segment, [(mailbox.name.as_str(), inode)].into_iter(), &[record], id..=id)?;
     // Flushed, so that what comes next is never mixed with what was here.
     let done = place
         .files
@@ -197,7 +198,7 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), S
 /// Makes deliveries durable, before anything of what they say is done.
 fn commit(
     place: &Place,
-    segment: &Arc<Segment>,
+    segment: &Segment,
     mailboxes: &[Locked],
     growths: &[Growth],
     records: &[Record],
@@ -209,30 +210,24 @@ fn commit(
             place.files.sync_data(&mailbox.file, &mailbox.path)?;
         }
     }
-    make_durable(place, segment, mailboxes, growths, records, ids)
+    let files = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));
+    make_durable(place, segment, files, records, ids)
 }
 
-/// Makes records durable, and the names of the files that they are about.
-fn make_durable(
+/// Makes records durable, and the names of the mailboxes that they are about, which are in these files (inodes).
+fn make_durable<'a>(
     place: &Place,
-    segment: &Arc<Segment>,
-    mailboxes: &[Locked],
-    growths: &[Growth],
+    segment: &Segment,
+    files: impl Iterator<Item = (&'a str, u64)> + Clone,
     records: &[Record],
     ids: RangeInclusive<u64>,
 ) -> Result<(), StoreError> {
-    let names = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));
-    place.journal.make_names_durable(place, names)?;
-    segment.names(mailboxes.iter().map(|mailbox| mailbox.name.clone()));
-    let at = segment.append(place, records).inspect_err(|_| {
-        if !segment.is_trusted() {
-            place.journal.retire(segment);
-        }
-    })?;
+    place.journal.make_names_durable(place, files.clone())?;
+    segment.names(files.map(|(name, _)| name.to_owned()));
+    let at = segment.append(place, records)?;
     segment.sync(place).inspect_err(|_| {
         // Never flushed again: it would seem to succeed. If this fails too, a recovery may find what was refused.
         let _ = segment.withdraw(place, at, *ids.start(), *ids.end());
-        place.journal.retire(segment);
     })
 }
 
@@ -266,13 +261,7 @@ struct Growth {
 
 impl Growth {
     fn new(mailbox: &Locked) -> Result<Self, StoreError> {
-        let (_, old) = inode_and_size(mailbox)?;
-        Self::at(mailbox, old)
-    }
-
-    /// If the mailbox ended at `old`.
-    fn at(mailbox: &Locked, old: u64) -> Result<Self, StoreError> {
-        let (inode, _) = inode_and_size(mailbox)?;
+        let (inode, old) = inode_and_size(mailbox)?;
         let octets = usize::try_from(old).map_or(Context::OCTETS_MAX, |old| old.min(Context::OCTETS_MAX));
         let mut before = vec![0; octets];
         let file: &File = &mailbox.file;

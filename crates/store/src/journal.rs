@@ -18,8 +18,8 @@ pub(crate) mod segment;
 
 use segment::{Found, Segment};
 
-/// A segment of this many octets is full.
-pub(crate) const SEGMENT_MAX_OCTETS: u64 = 16 * 1024 * 1024;
+/// A segment of this many octets is full; of few in tests.
+pub(crate) const SEGMENT_MAX_OCTETS: u64 = if cfg!(test) { 256 * 1024 } else { 16 * 1024 * 1024 };
 /// A segment about this many mailboxes is full: they are kept open until they are flushed.
 pub(crate) const UNFLUSHED_MAX: usize = 128;
 /// Accepted mail is flushed to its mailbox after this time, and twice this time at the most.
@@ -27,7 +27,7 @@ pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How long the flushes at the end of a process may take: it has to end within two seconds (C-C9).
 const CLOSE_MAX: Duration = Duration::from_millis(300);
 /// Segments that wait for a checkpoint; a delivery that would make them more does one itself.
-const FULL_MAX: usize = 2;
+pub(crate) const FULL_MAX: usize = 2;
 /// Most inodes whose names are remembered to be durable.
 const KNOWN_MAX: usize = 4096;
 
@@ -88,6 +88,7 @@ impl Journal {
                 let is_full = segment.octets() >= SEGMENT_MAX_OCTETS || segment.unflushed() >= UNFLUSHED_MAX;
                 is_full || !segment.is_trusted()
             };
+            // The mailboxes of one that could not be flushed may still be, and then it is of no use.
             if let Some(full) = state.active.take_if(|segment| is_over(segment)) {
                 state.full.push(full);
                 self.wake();
@@ -128,15 +129,6 @@ impl Journal {
             state.known.extend(mailboxes.map(|(name, inode)| (name.to_owned(), inode)));
         }
         Ok(())
-    }
-
-    /// Nobody writes to this segment any more, because a flush of it failed.
-    pub(crate) fn retire(&self, segment: &Arc<Segment>) {
-        let mut state = self.state();
-        if state.active.take_if(|active| Arc::ptr_eq(active, segment)).is_some() {
-            // Its mailboxes may still be flushed, and then it is of no use.
-            state.full.push(Arc::clone(segment));
-        }
     }
 
     /// Gives a segment up: whoever locks one of its mailboxes next recovers it, as if this process had died.

@@ -243,7 +243,7 @@ impl Place {
     }
 }
 
-/// A last checkpoint, if no delivery has come in since nobody uses the place any more.
+/// Nobody uses the place any more: a last checkpoint.
 impl Drop for Place {
     fn drop(&mut self) {
         self.journal.stop();
