@@ -208,10 +208,12 @@ fn tell(options: &Torture, seed: u64, kills: Kills, verdict: &Verdict) -> Result
     if options.json {
         say(format_args!(
             "{{\"seed\": {seed}, \"seconds\": {}, \"kills\": {}, \"kills_while_busy\": {}, \"acknowledged\": {acknowledged}, \
-             \"deliveries\": {deliveries}, \"fetched\": {fetched}, \"lost\": {lost}, \"twice\": {twice}, \"torn\": {torn}}}",
+             \"deliveries\": {deliveries}, \"fetched\": {fetched}, \"lost\": {lost}, \"twice\": {twice}, \"torn\": {torn}, \
+             \"problems\": {}}}",
             options.time.as_secs(),
             kills.all,
-            kills.busy
+            kills.busy,
+            problems.len()
         ));
     } else {
         for problem in problems {

@@ -6,6 +6,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::Duration;
 
 use common::{Folder, address, envelope, text};
 use nix::sys::stat::Mode;
@@ -205,4 +206,25 @@ async fn a_draft_leaves_no_trace() {
         assert_eq!(files(), before);
     }
     assert_eq!(folder.mbox("alice"), "");
+}
+
+/// What is accepted is flushed to its mailbox after a while, and the journal is small again, though nobody asks for it.
+///
+/// holds C-S9
+#[tokio::test]
+async fn the_journal_becomes_small_by_itself() {
+    let folder = Folder::new(&[("alice", "")]);
+    folder.deliver(&["alice"], &"x\r\n".repeat(10_000)).await.unwrap();
+    let octets = || -> u64 {
+        let files = fs::read_dir(folder.path(".pillarbox/journal")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    assert!(octets() > 30_000);
+    for _ in 0..1200 {
+        if octets() <= 512 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the journal still has {} octets", octets());
 }

@@ -25,7 +25,7 @@ fn servers_that_are_killed_lose_nothing() {
     let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
     let json = stdout.lines().last().unwrap();
-    for name in ["lost", "twice", "torn"] {
+    for name in ["lost", "twice", "torn", "problems"] {
         assert_eq!(figure(json, name), 0, "{json}");
     }
     assert_eq!(figure(json, "seed"), 7);

@@ -7,6 +7,7 @@ use nix::libc::{EDQUOT, EIO, EMFILE, ENOSPC};
 
 use super::{Case, FROM, has_entry};
 use crate::files::tests::Fault;
+use crate::journal::{FULL_MAX, SEGMENT_MAX_OCTETS, UNFLUSHED_MAX};
 use crate::place::Place;
 use crate::{StoreError, recover};
 
@@ -393,6 +394,37 @@ fn a_checkpoint_frees_the_journal() {
     assert!(has_entry(&case.content("alice"), &before, "next\r\n"));
     case.assert_tidy();
     assert_eq!(super::names_in(&case.store.place.segments), [""; 0]);
+}
+
+/// Without checkpoints in the background, deliveries do them: the journal has so many segments of so many octets, and
+/// keeps so many mailboxes open.
+///
+/// holds C-S9
+#[test]
+fn the_journal_is_bounded() {
+    let case = two_mailboxes();
+    let text = "x\r\n".repeat(20_000);
+    let mut most = 0;
+    for _ in 0..40 {
+        case.deliver(&["alice"], &text).unwrap();
+        let names = super::names_in(&case.store.place.segments);
+        let octets = |name: &String| fs::metadata(case.store.place.segments.join(name)).unwrap().len();
+        let longest = names.iter().map(octets).max().unwrap();
+        assert!(longest < SEGMENT_MAX_OCTETS + 2 * text.len() as u64, "a segment has {longest} octets");
+        most = most.max(names.len());
+    }
+    // The active one, and those that wait.
+    assert_eq!(most, FULL_MAX + 1);
+    assert_eq!(case.content("alice").matches("From <x@localhost> ").count(), 40);
+
+    let names: Vec<String> = (0..=UNFLUSHED_MAX).map(|number| format!("user{number}")).collect();
+    let mailboxes: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let case = Case::new(&mailboxes);
+    let (last, first) = names.split_last().unwrap();
+    first.iter().for_each(|name| case.deliver(&[name], "x\r\n").unwrap());
+    assert_eq!(super::names_in(&case.store.place.segments).len(), 1);
+    case.deliver(&[last], "x\r\n").unwrap();
+    assert_eq!(super::names_in(&case.store.place.segments).len(), 2, "so many mailboxes fill a segment");
 }
 
 /// Every operation of a checkpoint fails, or the process dies within it: nothing is lost or twice.
