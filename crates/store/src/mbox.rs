@@ -13,8 +13,8 @@ use crate::append::Message;
 use crate::journal::Journal;
 use crate::place::{Place, QUEUE};
 use crate::{
-    Draft, Mailbox, MboxMaildrop, Recovery, Store, StoreError, Text, blocking, commit, files, from_line,
-    is_mailbox_name, queue, recover,
+    Draft, Mailbox, MboxMaildrop, Recovery, Store, StoreError, Text, commit, files, from_line, is_mailbox_name, queue,
+    recover,
 };
 
 /// How long a lock that somebody else holds is waited for (C-S9).
@@ -23,7 +23,7 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Mailboxes in the mbox files of one folder: `DIR/user.mbox` is the mailbox of `user@localhost`.
 ///
 /// What is on disk at which moment, and what recovery makes of it, is in `docs/durability.md`. All work on files is done
-/// on the blocking pool of the runtime.
+/// on the blocking pool of the runtime, but for the look whether there is a mailbox.
 #[derive(Clone, Debug)]
 pub struct MboxStore {
     pub(crate) place: Arc<Place>,
@@ -115,18 +115,15 @@ impl Store for MboxStore {
         if !address.is_at(LOCALHOST) {
             return Ok(None);
         }
-        let exact = address.local_part().to_owned();
-        let place = Arc::clone(&self.place);
-        blocking(&self.place.dir, move || {
-            let lower = exact.to_ascii_lowercase();
-            for name in [exact, lower] {
-                if place.inspect(&name)? {
-                    return Ok(Some(Mailbox(name)));
-                }
+        // A look at one name in a folder that is looked at all the time: handing it to another thread and waiting for
+        // that one would take many times as long.
+        let exact = address.local_part();
+        for name in [exact, &exact.to_ascii_lowercase()] {
+            if self.place.inspect(name)? {
+                return Ok(Some(Mailbox(name.to_owned())));
             }
-            Ok(None)
-        })
-        .await
+        }
+        Ok(None)
     }
 
     async fn accept(
