@@ -111,6 +111,7 @@ impl Case {
     fn assert_tidy(&self) {
         // An end in good order.
         self.store.place.journal.close(&self.store.place);
+        self.store.place.lock_file.close(&self.store.place);
         let left: Vec<String> = [self.dir.path(), &self.dir.path().join(".pillarbox/journal")]
             .into_iter()
             .chain([self.dir.path().join(".pillarbox").as_path()])

@@ -1,14 +1,15 @@
 //! The dotlock of a mailbox: `user.mbox.lock` (C-P8).
 //!
-//! It comes into being with its content, our process id: as a second name of a file that is written first. So a
-//! process that is killed leaves a dotlock that says whose it was, or none.
+//! It comes into being with its content, our process id: as a further name of a file that is written first. So a
+//! process that is killed leaves a dotlock that says whose it was, or none. All dotlocks of a process are names of one
+//! file: giving a file a name costs a fraction of what making one does, and there is one for each mailbox and delivery.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::StoreError;
@@ -18,16 +19,102 @@ use crate::place::{Place, is_gone, is_own, open_to_look};
 /// A dotlock this old is stale, whoever made it.
 pub(crate) const DOTLOCK_STALE: Duration = Duration::from_secs(5 * 60);
 
+/// A process that locks says so again after this time: well before anybody takes its dotlocks for stale.
+const RENEW_AFTER: Duration = Duration::from_secs(30);
+
 /// How much of a dotlock is read; a process id is shorter.
 const CONTENT_MAX_OCTETS: u64 = 64;
+
+/// The file that the dotlocks of this process are names of, while there is one.
+#[derive(Debug, Default)]
+pub(crate) struct LockFile(Mutex<Option<Arc<Written>>>);
+
+#[derive(Debug)]
+struct Written {
+    path: PathBuf,
+    /// Kept open, so that no other file can get its inode number.
+    file: File,
+    id: FileId,
+    renewed: Mutex<SystemTime>,
+}
+
+impl LockFile {
+    /// The file, which says whose it is and since less than [`RENEW_AFTER`]; and whether it was there before.
+    fn get(&self, place: &Place) -> Result<(Arc<Written>, bool), StoreError> {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(written) = &*current {
+            written.renew(place)?;
+            return Ok((Arc::clone(written), true));
+        }
+        let written = Arc::new(Written::create(place)?);
+        *current = Some(Arc::clone(&written));
+        Ok((written, false))
+    }
+
+    /// The next dotlock is a name of another file. What has the name of one already keeps it.
+    fn forget(&self, place: &Place, written: &Arc<Written>) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(written) = current.take_if(|current| Arc::ptr_eq(current, written)) {
+            // If this fails the next start removes it.
+            let _ = place.files.remove(&written.path);
+        }
+    }
+
+    /// Nobody of this process locks any more.
+    pub(crate) fn close(&self, place: &Place) {
+        let current = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(written) = current {
+            self.forget(place, &written);
+        }
+    }
+}
+
+impl Written {
+    fn create(place: &Place) -> Result<Self, StoreError> {
+        let path = place.unique(&place.side, "lock-");
+        let file = place.files.create_new(&path)?;
+        let made = write_owner(place, &file, &path).and_then(|renewed| {
+            let metadata = file.metadata().map_err(|source| StoreError::io(&path, source))?;
+            Ok((renewed, file_id(&metadata)))
+        });
+        match made {
+            Ok((renewed, id)) => Ok(Self { path, file, id, renewed: Mutex::new(renewed) }),
+            Err(error) => {
+                // If this fails the next start removes it.
+                let _ = place.files.remove(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Nobody may take a dotlock that is made now for an old one.
+    fn renew(&self, place: &Place) -> Result<(), StoreError> {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        // Also when the clock was set back.
+        if renewed.elapsed().is_ok_and(|age| age < RENEW_AFTER) {
+            return Ok(());
+        }
+        *renewed = write_owner(place, &self.file, &self.path)?;
+        Ok(())
+    }
+}
+
+/// Writes what a dotlock says; when that was.
+fn write_owner(place: &Place, file: &File, path: &Path) -> Result<SystemTime, StoreError> {
+    match place.files.write_all_at(file, path, format!("{}\n", process::id()).as_bytes(), 0) {
+        // On a full disk an empty one must do, until the next try: removing mail, which makes room, takes a lock as
+        // well. If we are killed, only its age says that it is stale.
+        Err(StoreError::Full { .. }) => place.files.set_len(file, path, 0).map(|()| SystemTime::UNIX_EPOCH),
+        result => result.map(|()| SystemTime::now()),
+    }
+}
 
 /// A dotlock that is ours.
 #[derive(Debug)]
 pub(crate) struct Dotlock {
     place: Arc<Place>,
     path: PathBuf,
-    /// Kept open, so that no other file can get its inode number.
-    file: File,
+    written: Arc<Written>,
     leave: bool,
 }
 
@@ -42,9 +129,10 @@ impl Dotlock {
         if remove_if_stale(place, name)? { Self::create(place, path) } else { Ok(None) }
     }
 
-    /// [`Dotlock::release`] will do nothing.
+    /// [`Dotlock::release`] will do nothing. From now on this dotlock grows old.
     pub(crate) fn leave(&mut self) {
         self.leave = true;
+        self.place.lock_file.forget(&self.place, &self.written);
     }
 
     /// Removes the dotlock, if it still is ours: it may have been taken for stale. If that fails it stays, and the next
@@ -53,34 +141,23 @@ impl Dotlock {
         if self.leave {
             return;
         }
-        if let (Ok(named), Ok(ours)) = (self.path.symlink_metadata(), self.file.metadata())
-            && is_same(&named, &ours)
+        if self.path.symlink_metadata().is_ok_and(|named| file_id(&named) == self.written.id)
+            && self.place.files.remove(&self.path).is_err()
         {
-            let _ = self.place.files.remove(&self.path);
+            self.leave();
         }
     }
 
     fn create(place: &Arc<Place>, path: PathBuf) -> Result<Option<Self>, StoreError> {
-        // In most cases of a busy mailbox this saves making a file for nothing.
-        if path.symlink_metadata().is_ok() {
-            return Ok(None);
-        }
-        let written = place.unique(&place.side, "lock-");
-        let file = place.files.create_new(&written)?;
-        let content = format!("{}\n", process::id());
-        let linked = match place.files.write_all_at(&file, &written, content.as_bytes(), 0) {
-            // On a full disk an empty one must do: removing mail, which makes room, takes a lock as well. If we are
-            // killed, only its age says that it is stale.
-            Err(StoreError::Full { .. }) => place.files.set_len(&file, &written, 0),
-            result => result,
-        };
-        let linked = linked.and_then(|()| place.files.link(&written, &path));
-        // If this fails the next start removes it.
-        let _ = place.files.remove(&written);
-        match linked {
-            Ok(()) => Ok(Some(Self { place: Arc::clone(place), path, file, leave: false })),
-            Err(error) if already_exists(&error) => Ok(None),
-            Err(error) => Err(error),
+        loop {
+            let (written, was_there) = place.lock_file.get(place)?;
+            match place.files.link(&written.path, &path) {
+                Ok(()) => return Ok(Some(Self { place: Arc::clone(place), path, written, leave: false })),
+                Err(error) if already_exists(&error) => return Ok(None),
+                // Somebody has removed our file.
+                Err(error) if not_found(&error) && was_there => place.lock_file.forget(place, &written),
+                Err(error) => return Err(error),
+            }
         }
     }
 }
@@ -116,8 +193,16 @@ impl Found {
     }
 }
 
+/// Device and inode of a file.
+type FileId = (u64, u64);
+
+fn file_id(metadata: &Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Whether both are the same file, not renewed in between.
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
+    file_id(one) == file_id(other) && (one.mtime(), one.mtime_nsec()) == (other.mtime(), other.mtime_nsec())
 }
 
 /// Removes the dotlock of a mailbox if it is stale. Whether there is none now, as far as we know.
@@ -175,21 +260,5 @@ fn is_old(metadata: &Metadata) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// holds C-P8
-    #[test]
-    fn a_dotlock_of_an_earlier_boot_is_stale() {
-        let booted = BOOTED.expect("this system says when it was started");
-        let dir = tempfile::tempdir().unwrap();
-        let file = File::create(dir.path().join("alice.mbox.lock")).unwrap();
-        let judge = |modified| {
-            file.set_modified(modified).unwrap();
-            is_of_earlier_boot(&file.metadata().unwrap())
-        };
-        assert!(judge(booted - Duration::from_secs(1)));
-        assert!(!judge(booted));
-        assert!(!judge(SystemTime::now()));
-    }
-}
+#[path = "dotlock/tests.rs"]
+mod tests;

@@ -41,7 +41,7 @@ const SIZE_MAX: u64 = u64::MAX / (2 * RECORD_OCTETS as u64);
 /// Octets that are read first: the header, and all records of a small mailbox.
 const FIRST_READ_OCTETS: usize = HEADER_OCTETS + 64 * RECORD_OCTETS;
 /// Ticks of the coarsest clock of a file system are shorter. Seconds.
-const COARSE_SECONDS: u64 = 2;
+pub(crate) const COARSE_SECONDS: u64 = 2;
 /// How many records are read at once behind that.
 const RECORDS_AT_ONCE: usize = 16 * 1024;
 

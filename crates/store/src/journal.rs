@@ -4,11 +4,13 @@
 //! passed, a checkpoint flushes the mailboxes that its records are about; then its space is used again.
 
 use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::StoreError;
+use crate::index::COARSE_SECONDS;
 use crate::locks::Locked;
 use crate::place::Place;
 
@@ -40,6 +42,24 @@ pub(crate) struct Journal {
     /// The id of the next delivery. Ids begin at random, so that those of different processes differ.
     next_id: Mutex<Option<u64>>,
     ticker: Mutex<Option<Arc<Ticker>>>,
+    /// What was in the folder of segments when somebody looked.
+    seen: Mutex<Option<Seen>>,
+}
+
+/// The segments in the folder, of whomever, as long as nothing there has changed.
+#[derive(Debug)]
+struct Seen {
+    folder: Folder,
+    /// Each is opened when it is looked at, and only asked whether its writer lives.
+    segments: Vec<(PathBuf, Option<Found>)>,
+}
+
+/// The folder of segments, as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Folder {
+    inode: u64,
+    /// When its names and its inode have changed, each in seconds and nanoseconds.
+    changed: [(i64, i64); 2],
 }
 
 #[derive(Debug, Default)]
@@ -157,7 +177,7 @@ impl Journal {
             flush()?;
             segment.settle(place, &mailbox.name)?;
         }
-        for path in others(place, &own)? {
+        for path in not_own(segments(place)?.into_iter(), &own) {
             if let Some(found) = Found::open(&path)? {
                 found.settle(place, &BTreeSet::from([mailbox.name.as_str()]), &mut flush)?;
             }
@@ -175,7 +195,8 @@ impl Journal {
     /// The segments of processes that are dead.
     pub(crate) fn dead(&self, place: &Place) -> Result<Vec<Found>, StoreError> {
         let mut dead = Vec::new();
-        for path in others(place, &self.own())? {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        for path in self.not_live(place, now)? {
             if let Some(found) = Found::open(&path)?
                 && !found.is_live()?
             {
@@ -183,6 +204,35 @@ impl Journal {
             }
         }
         Ok(dead)
+    }
+
+    /// The segments whose writers do not live, and perhaps some more. Asked at every lock: looks at the folder itself
+    /// only when it has changed. `now` is in seconds since 1970.
+    fn not_live(&self, place: &Place, now: u64) -> Result<Vec<PathBuf>, StoreError> {
+        let own = self.own();
+        let folder = Folder::of(place)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.as_ref().is_none_or(|seen| seen.folder != folder) {
+            *seen = None;
+            let segments: Vec<_> = segments(place)?.into_iter().map(|path| (path, None)).collect();
+            if !folder.is_told_apart(now) {
+                return Ok(not_own(segments.into_iter().map(|(path, _)| path), &own));
+            }
+            *seen = Some(Seen { folder, segments });
+        }
+        let mut not_live = Vec::new();
+        for (path, found) in seen.iter_mut().flat_map(|seen| &mut seen.segments) {
+            if own.iter().any(|segment| segment.path == *path) {
+                continue;
+            }
+            if found.is_none() {
+                *found = Found::open(path)?;
+            }
+            if !found.as_ref().is_some_and(Found::is_live_now) {
+                not_live.push(path.clone());
+            }
+        }
+        Ok(not_live)
     }
 
     /// Flushes the mailboxes of all mail that was accepted, and makes the journal small.
@@ -303,16 +353,29 @@ pub(crate) fn is_segment(file: &str) -> bool {
     file.starts_with(|first: char| first.is_ascii_digit())
 }
 
-/// The segments in the folder that are not this process's own.
-fn others(place: &Place, own: &[Arc<Segment>]) -> Result<Vec<PathBuf>, StoreError> {
-    let mut others = Vec::new();
-    for name in place.names_in(&place.segments)?.into_iter().filter(|name| is_segment(name)) {
-        let path = place.segments.join(name);
-        if !own.iter().any(|segment| segment.path == path) {
-            others.push(path);
-        }
+/// The segments in the folder.
+fn segments(place: &Place) -> Result<Vec<PathBuf>, StoreError> {
+    let names = place.names_in(&place.segments)?;
+    Ok(names.into_iter().filter(|name| is_segment(name)).map(|name| place.segments.join(name)).collect())
+}
+
+/// Those of the segments that are not this process's own.
+fn not_own(segments: impl Iterator<Item = PathBuf>, own: &[Arc<Segment>]) -> Vec<PathBuf> {
+    segments.filter(|path| !own.iter().any(|segment| segment.path == *path)).collect()
+}
+
+impl Folder {
+    fn of(place: &Place) -> Result<Self, StoreError> {
+        let metadata = place.segments.metadata().map_err(|source| StoreError::io(&place.segments, source))?;
+        let changed = [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())];
+        Ok(Self { inode: metadata.ino(), changed })
     }
-    Ok(others)
+
+    /// Whether a change from now on would show in the times: not while it may be in the same tick as the last one.
+    fn is_told_apart(&self, now: u64) -> bool {
+        let is_over = |(then, _): &(i64, i64)| u64::try_from(*then).is_ok_and(|then| then + COARSE_SECONDS < now);
+        self.changed.iter().all(is_over)
+    }
 }
 
 /// What wakes the thread that does checkpoints.
@@ -360,3 +423,7 @@ fn tick(place: &Weak<Place>, ticker: &Ticker) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "journal/tests.rs"]
+mod tests;

@@ -24,7 +24,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::dotlock::Dotlock;
-use crate::place::Place;
+use crate::place::{Place, check_metadata};
 use crate::{StoreError, recover};
 
 /// Nobody waits longer than this; longer times might not fit into an [`Instant`].
@@ -53,15 +53,37 @@ impl Locked {
     ///
     /// # Errors
     /// [`StoreError::NoSuchMailbox`], [`StoreError::HardLinked`], and what the system says.
-    pub(crate) fn try_new(place: &Arc<Place>, turn: Turn) -> Result<Result<Self, Turn>, StoreError> {
+    pub(crate) fn try_new(place: &Arc<Place>, mut turn: Turn) -> Result<Result<Self, Turn>, StoreError> {
+        if let Some(file) = place.opened.get(&turn.name) {
+            match Self::try_with(place, file, turn)? {
+                Ok(locked) => return Ok(Ok(locked)),
+                // There may be a new file of this name, which nobody has locked.
+                Err(back) => turn = back,
+            }
+        }
+        let file = Arc::new(place.open_mailbox(&turn.name)?);
+        let tried = Self::try_with(place, file, turn)?;
+        if let Ok(locked) = &tried {
+            place.opened.put(&locked.name, &locked.file);
+        }
+        Ok(tried)
+    }
+
+    fn try_with(place: &Arc<Place>, file: Arc<File>, turn: Turn) -> Result<Result<Self, Turn>, StoreError> {
         let name = turn.name.clone();
         let path = place.mailbox(&name);
-        let file = place.open_mailbox(&name)?;
         if !try_lock(&file, &path)? {
             return Ok(Err(turn));
         }
-        let Some(dotlock) = Dotlock::try_new(place, &name)? else { return Ok(Err(turn)) };
-        let locked = Self { name, path, file: Arc::new(file), dotlock, turn };
+        let dotlock = match Dotlock::try_new(place, &name) {
+            Ok(Some(dotlock)) => dotlock,
+            not_had => {
+                // Whoever keeps the file must not keep the lock.
+                unlock(&file, WHOLE);
+                return not_had.map(|_| Err(turn));
+            }
+        };
+        let locked = Self { name, path, file, dotlock, turn };
         // Another program may have put a new file in its place before we had the locks.
         if locked.is_at_its_path()? { Ok(Ok(locked)) } else { Ok(Err(locked.into_turn())) }
     }
@@ -76,7 +98,8 @@ impl Locked {
         let failed = |source| StoreError::io(&self.path, source);
         let open = self.file.metadata().map_err(failed)?;
         match self.path.symlink_metadata() {
-            Ok(named) => Ok((open.dev(), open.ino()) == (named.dev(), named.ino())),
+            Ok(named) if (open.dev(), open.ino()) == (named.dev(), named.ino()) => check_metadata(&self.path, &named),
+            Ok(_) => Ok(false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(failed(source)),
         }
@@ -241,6 +264,33 @@ impl Drop for Held {
     fn drop(&mut self) {
         // The guard goes after this.
         self.lock.stuck.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The mailboxes that are open in this process for whatever reason: opening them again would cost more than all the rest of
+/// a lock. Who keeps a file open decides for how long; who locks one looks whether it still has its name.
+#[derive(Debug, Default)]
+pub(crate) struct Opened(Mutex<OpenedFiles>);
+
+#[derive(Debug, Default)]
+struct OpenedFiles {
+    files: HashMap<String, Weak<File>>,
+    /// Entries nobody uses are dropped when the table has grown to this size.
+    prune_at: usize,
+}
+
+impl Opened {
+    fn get(&self, name: &str) -> Option<Arc<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).files.get(name)?.upgrade()
+    }
+
+    fn put(&self, name: &str, file: &Arc<File>) {
+        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.files.len() >= opened.prune_at {
+            opened.files.retain(|_, file| file.strong_count() > 0);
+            opened.prune_at = opened.files.len() * 2 + 64;
+        }
+        opened.files.insert(name.to_owned(), Arc::downgrade(file));
     }
 }
 

@@ -15,9 +15,11 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::commit::Waiting;
+use crate::dotlock::LockFile;
 use crate::files::{Files, already_exists};
 use crate::index::INDEX_FROM_OCTETS;
 use crate::journal::Journal;
+use crate::locks::Opened;
 use crate::{Recovery, StoreError, is_mailbox_name};
 
 /// What a mailbox's file name ends with.
@@ -53,6 +55,10 @@ pub(crate) struct Place {
     pub(crate) journal: Journal,
     /// Messages that wait for the journal.
     pub(crate) waiting: Waiting,
+    /// What dotlocks are names of.
+    pub(crate) lock_file: LockFile,
+    /// Mailboxes that need not be opened again.
+    pub(crate) opened: Opened,
     /// The folder, the working folder and that of the journal, open: making names in them durable must not fail for
     /// want of a descriptor.
     folders: Vec<File>,
@@ -101,6 +107,8 @@ impl Place {
             index_from: AtomicU64::new(INDEX_FROM_OCTETS),
             journal: Journal::default(),
             waiting: Waiting::default(),
+            lock_file: LockFile::default(),
+            opened: Opened::default(),
             folders: Vec::new(),
             notes: Mutex::default(),
         })
@@ -248,6 +256,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.journal.stop();
         self.journal.close(self);
+        self.lock_file.close(self);
     }
 }
 
@@ -326,7 +335,8 @@ fn file_name(name: &str) -> String {
     if name == QUEUE { QUEUE_FILE.to_owned() } else { format!("{name}{EXTENSION}") }
 }
 
-fn check_metadata(path: &Path, metadata: &Metadata) -> Result<bool, StoreError> {
+/// Whether a file is a mailbox (C-S6).
+pub(crate) fn check_metadata(path: &Path, metadata: &Metadata) -> Result<bool, StoreError> {
     match (metadata.is_file(), metadata.nlink()) {
         (false, _) => Ok(false),
         (true, 0 | 1) => Ok(true),

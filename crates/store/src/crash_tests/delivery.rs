@@ -217,6 +217,7 @@ fn a_mailbox_that_is_locked_is_put_right_later() {
         torn(&case, &text);
         // Somebody else has the other one now.
         let lock = case.dir.path().join("bob.mbox.lock");
+        fs::remove_file(&lock).unwrap();
         fs::write(&lock, format!("{}\n", std::os::unix::process::parent_id())).unwrap();
         case.recover(Fault::None);
         assert_eq!(has_entry(&case.content("alice"), ALICE, &text), kept);
@@ -529,8 +530,8 @@ fn recovery_costs_what_is_recovered() {
     let case = Case::new(&names.iter().map(|name| (name.as_str(), ALICE)).collect::<Vec<_>>());
     case.deliver(&names.iter().map(String::as_str).collect::<Vec<_>>(), "text\r\n").unwrap();
     let (_, done) = case.recover(Fault::None);
-    // A mailbox takes five for its dotlock, a write and a flush.
-    assert!(done < 8 * names.len(), "{done} operations");
+    // A mailbox takes two for its dotlock and two to put that of the dead process aside, a write and a flush.
+    assert!(done < 7 * names.len(), "{done} operations");
     assert!(names.iter().all(|name| has_entry(&case.content(name), ALICE, "text\r\n")));
     case.assert_tidy();
 }

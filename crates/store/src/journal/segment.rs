@@ -334,6 +334,11 @@ impl Found {
         is_locked(&self.file, &self.path, OWNER)
     }
 
+    /// [`Found::is_live`], if the system says so.
+    pub(crate) fn is_live_now(&self) -> bool {
+        self.is_live().unwrap_or(false)
+    }
+
     /// Takes the right to recover it until this is dropped; `false`: somebody else has it.
     pub(crate) fn try_recover(&self) -> Result<bool, StoreError> {
         try_lock_part(&self.file, &self.path, RECOVERY)

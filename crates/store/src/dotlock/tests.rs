@@ -1,0 +1,112 @@
+//! Tests of `dotlock.rs`.
+
+use super::*;
+
+/// holds C-P8
+#[test]
+fn a_dotlock_of_an_earlier_boot_is_stale() {
+    let booted = BOOTED.expect("this system says when it was started");
+    let dir = tempfile::tempdir().unwrap();
+    let file = File::create(dir.path().join("alice.mbox.lock")).unwrap();
+    let judge = |modified| {
+        file.set_modified(modified).unwrap();
+        is_of_earlier_boot(&file.metadata().unwrap())
+    };
+    assert!(judge(booted - Duration::from_secs(1)));
+    assert!(!judge(booted));
+    assert!(!judge(SystemTime::now()));
+}
+
+fn place() -> (tempfile::TempDir, Arc<Place>) {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Arc::new(Place::open(dir.path()).unwrap());
+    (dir, place)
+}
+
+fn modified(place: &Place, name: &str) -> SystemTime {
+    place.dotlock(name).symlink_metadata().unwrap().modified().unwrap()
+}
+
+/// holds C-P8
+#[test]
+fn dotlocks_of_a_process_are_names_of_one_file() {
+    let (dir, place) = place();
+    let alice = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    let bob = Dotlock::try_new(&place, "bob").unwrap().unwrap();
+    for name in ["alice", "bob"] {
+        assert_eq!(fs::read_to_string(place.dotlock(name)).unwrap(), format!("{}\n", process::id()));
+    }
+    assert_eq!(alice.written.id, bob.written.id);
+    for mut dotlock in [alice, bob] {
+        dotlock.release();
+        assert!(!dotlock.path.exists());
+    }
+    drop(place);
+    let left: Vec<_> = fs::read_dir(dir.path().join(".pillarbox")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(left, [dir.path().join(".pillarbox/journal")]);
+}
+
+/// holds C-P8
+#[test]
+fn a_dotlock_is_young_when_it_is_made() {
+    let (_dir, place) = place();
+    let mut dotlock = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    dotlock.release();
+    let old = SystemTime::now() - DOTLOCK_STALE;
+    dotlock.written.file.set_modified(old).unwrap();
+    // Not yet,
+    *dotlock.written.renewed.lock().unwrap() = SystemTime::now();
+    Dotlock::try_new(&place, "alice").unwrap().unwrap().release();
+    assert_eq!(dotlock.written.file.metadata().unwrap().modified().unwrap(), old);
+    // but after some time, and when the clock has been set back.
+    for renewed in [SystemTime::now() - RENEW_AFTER, SystemTime::now() + DOTLOCK_STALE] {
+        dotlock.written.file.set_modified(old).unwrap();
+        *dotlock.written.renewed.lock().unwrap() = renewed;
+        let mut again = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+        assert!(modified(&place, "alice") > old);
+        assert_eq!(again.written.id, dotlock.written.id);
+        again.release();
+    }
+}
+
+/// One that is left behind names a process that lives: only its age says that nobody will give it back.
+///
+/// holds C-P8
+#[test]
+fn a_dotlock_that_is_left_grows_old() {
+    let (_dir, place) = place();
+    let mut left = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    left.leave();
+    left.release();
+    let old = modified(&place, "alice");
+    let other = Dotlock::try_new(&place, "bob").unwrap().unwrap();
+    assert_ne!(other.written.id, left.written.id);
+    *other.written.renewed.lock().unwrap() = SystemTime::UNIX_EPOCH;
+    Dotlock::try_new(&place, "carol").unwrap().unwrap();
+    assert_eq!(modified(&place, "alice"), old);
+}
+
+/// holds C-P8
+#[test]
+fn who_removes_the_file_behind_the_dotlocks_keeps_nobody_out() {
+    let (_dir, place) = place();
+    let mut first = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    fs::remove_file(&first.written.path).unwrap();
+    let second = Dotlock::try_new(&place, "bob").unwrap().unwrap();
+    assert_ne!(first.written.id, second.written.id);
+    first.release();
+    assert!(!first.path.exists() && second.path.exists());
+}
+
+/// It is only removed if it was not renewed since: then it is another one, by the same process.
+///
+/// holds C-P8
+#[test]
+fn a_dotlock_that_was_renewed_is_another_one() {
+    let (_dir, place) = place();
+    let dotlock = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    let judged = dotlock.path.symlink_metadata().unwrap();
+    assert!(is_same(&judged, &dotlock.path.symlink_metadata().unwrap()));
+    dotlock.written.file.set_modified(SystemTime::now() + RENEW_AFTER).unwrap();
+    assert!(!is_same(&judged, &dotlock.path.symlink_metadata().unwrap()));
+}
