@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,10 @@ pub(crate) const UNFLUSHED_MAX: usize = 128;
 pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How long the flushes at the end of a process may take: it has to end within two seconds (C-C9).
 const CLOSE_MAX: Duration = Duration::from_millis(300);
+/// How long the end of the thread that does checkpoints is waited for: making a segment takes three flushes.
+const THREAD_ENDS: Duration = Duration::from_millis(100);
+/// So many checkpoints after the disk was full space is written ahead again: one of them may be under way.
+const SHORT_CHECKPOINTS: u32 = 2;
 /// Segments that wait for a checkpoint; a delivery that would make them more does one itself.
 pub(crate) const FULL_MAX: usize = 2;
 /// Most inodes whose names are remembered to be durable.
@@ -39,6 +44,10 @@ pub(crate) struct Journal {
     state: Mutex<State>,
     /// One checkpoint at a time.
     checkpoint: Mutex<()>,
+    /// One segment is made at a time. Locked in front of `state`.
+    making: Mutex<()>,
+    /// The disk was full: until so many checkpoints from now nothing is written ahead.
+    short: AtomicU32,
     /// The id of the next delivery. Ids begin at random, so that those of different processes differ.
     next_id: Mutex<Option<u64>>,
     ticker: Mutex<Option<Arc<Ticker>>>,
@@ -100,6 +109,15 @@ impl Journal {
         first
     }
 
+    /// The disk was full a moment ago: what is not needed yet is not written.
+    pub(crate) fn is_short_of_space(&self) -> bool {
+        self.short.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn is_now_short_of_space(&self) {
+        self.short.store(SHORT_CHECKPOINTS, Ordering::Relaxed);
+    }
+
     /// The segment to write to. Makes it, and room in it, when there is none.
     pub(crate) fn begin(&self, place: &Place) -> Result<InUse, StoreError> {
         loop {
@@ -119,13 +137,48 @@ impl Journal {
                 self.flush_full(place, None);
                 continue;
             }
-            let segment = match state.active.clone().or_else(|| state.spare.take()) {
-                Some(segment) => segment,
-                None => Arc::new(Segment::create(place)?),
+            let Some(segment) = state.active.clone().or_else(|| state.spare.take()) else {
+                drop(state);
+                self.make_spare(place)?;
+                continue;
             };
+            if state.spare.is_none() && is_half_full(&segment) {
+                self.wake();
+            }
             state.active = Some(Arc::clone(&segment));
             segment.enter();
             return Ok(InUse(segment));
+        }
+    }
+
+    /// Makes a spare segment, if the next delivery needs it or one soon will. Deliveries that need none go on meanwhile;
+    /// others wait for this one.
+    fn make_spare(&self, place: &Place) -> Result<(), StoreError> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_needed = {
+            let State { active, spare, .. } = &*self.state();
+            spare.is_none() && active.as_ref().is_none_or(|active| is_half_full(active))
+        };
+        if is_needed {
+            let segment = Arc::new(Segment::create(place)?);
+            self.keep_spare(place, &segment);
+        }
+        Ok(())
+    }
+
+    /// One spare segment is enough: keeps the one in which more space has been written.
+    fn keep_spare(&self, place: &Place, segment: &Arc<Segment>) {
+        let space = |segment: &Segment| segment.space().unwrap_or(0);
+        let mut state = self.state();
+        let other = state.spare.replace(Arc::clone(segment));
+        let unneeded = match other {
+            Some(other) if space(&other) > space(segment) => state.spare.replace(other),
+            other => other,
+        };
+        drop(state);
+        if let Some(unneeded) = unneeded {
+            // It says nothing; if this fails, the next start removes it.
+            let _ = place.files.remove(&unneeded.path);
         }
     }
 
@@ -237,8 +290,11 @@ impl Journal {
 
     /// Flushes the mailboxes of all mail that was accepted, and makes the journal small.
     pub(crate) fn checkpoint(&self, place: &Place) {
+        let one_less = |short: u32| short.checked_sub(1);
+        let _ = self.short.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         let mut state = self.state();
-        if let Some(active) = state.active.take_if(|active| !active.is_settled() || active.octets() > IDLE_OCTETS) {
+        let is_long = |segment: &Segment| segment.space().is_ok_and(|space| space > IDLE_OCTETS);
+        if let Some(active) = state.active.take_if(|active| !active.is_settled() || is_long(active)) {
             state.full.push(active);
         }
         let idle = state.spare.clone().filter(|_| state.active.is_none() && state.full.is_empty());
@@ -253,6 +309,7 @@ impl Journal {
     /// Gives back the space of the journal, as far as it is not needed: the disk is full.
     pub(crate) fn make_room(&self, place: &Place) {
         self.checkpoint(place);
+        self.is_now_short_of_space();
         let spare = self.state().spare.clone();
         if let Some(spare) = spare {
             let _ = spare.shrink(place);
@@ -288,7 +345,10 @@ impl Journal {
                         notes.problem(format!("mail stays in the journal until the next start: {error}"))
                     });
                 }
-                Ok(()) if state.spare.is_none() && segment.is_trusted() => state.spare = Some(Arc::clone(segment)),
+                Ok(()) if segment.is_trusted() => {
+                    drop(state);
+                    self.keep_spare(place, segment);
+                }
                 Ok(()) => {
                     drop(state);
                     // It says nothing any more; if this fails, the next start removes it.
@@ -322,27 +382,50 @@ impl Journal {
         }
     }
 
-    /// From now on a thread does checkpoints, as long as the place is in use.
+    /// From now on a thread does checkpoints, until what this gives back is dropped. It also makes segments ahead, so that
+    /// no delivery waits for one to be made: the first at once.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn checkpoint_in_background(place: &Arc<Place>) -> Result<(), StoreError> {
-        let ticker = Arc::new(Ticker::default());
+    pub(crate) fn checkpoint_in_background(place: &Arc<Place>) -> Result<Checkpoints, StoreError> {
+        let ticker = Arc::new(Ticker { ring: Mutex::new(Ring::Now), bell: Condvar::new() });
         let (weak, ours) = (Arc::downgrade(place), Arc::clone(&ticker));
         std::thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || tick(&weak, &ours))
+            .spawn(move || {
+                let _ended = Ended(&ours);
+                tick(&weak, &ours);
+            })
             .map_err(|source| StoreError::io(&place.segments, source))?;
-        *place.journal.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticker);
-        Ok(())
+        *place.journal.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&ticker));
+        Ok(Checkpoints(ticker))
     }
+}
 
-    /// Ends the thread.
-    pub(crate) fn stop(&self) {
-        if let Some(ticker) = self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            ticker.ring(Ring::End);
-        }
+/// The thread that does checkpoints. It ends when this is dropped, and [`THREAD_ENDS`] is waited for that: it may be
+/// making a segment, which the last one to use the place is to remove.
+#[derive(Debug)]
+pub(crate) struct Checkpoints(Arc<Ticker>);
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.0.ring(Ring::End);
+        self.0.wait(THREAD_ENDS, |ring| ring != Ring::Ended);
     }
+}
+
+/// The thread ends, be it by a panic.
+struct Ended<'a>(&'a Ticker);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.ring(Ring::Ended);
+    }
+}
+
+/// Whether another segment will soon be needed.
+fn is_half_full(segment: &Segment) -> bool {
+    segment.octets() >= SEGMENT_MAX_OCTETS / 2 || segment.unflushed() >= UNFLUSHED_MAX / 2
 }
 
 /// An idle segment has this many octets at the most.
@@ -379,30 +462,32 @@ impl Folder {
 }
 
 /// What wakes the thread that does checkpoints.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ticker {
     ring: Mutex<Ring>,
     bell: Condvar,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// In the order in which one takes the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Ring {
-    #[default]
     No,
     Now,
     End,
+    Ended,
 }
 
 impl Ticker {
     fn ring(&self, ring: Ring) {
-        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = ring;
-        self.bell.notify_one();
+        let mut rung = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        *rung = ring.max(*rung);
+        self.bell.notify_all();
     }
 
-    /// Waits until it rings, or the time has come.
-    fn wait(&self) -> Ring {
+    /// Waits while `is_early`, but no longer than this. It can ring [`Ring::Now`] again.
+    fn wait(&self, longest: Duration, is_early: impl Fn(Ring) -> bool) -> Ring {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.bell.wait_timeout_while(ring, CHECKPOINT_EVERY, |ring| *ring == Ring::No);
+        let waited = self.bell.wait_timeout_while(ring, longest, |ring| is_early(*ring));
         let (mut ring, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let rang = *ring;
         if rang == Ring::Now {
@@ -414,12 +499,17 @@ impl Ticker {
 
 fn tick(place: &Weak<Place>, ticker: &Ticker) {
     loop {
-        let ring = ticker.wait();
+        let ring = ticker.wait(CHECKPOINT_EVERY, |ring| ring == Ring::No);
         let Some(place) = place.upgrade() else { return };
+        let journal = &place.journal;
         match ring {
-            Ring::End => return,
-            Ring::Now => place.journal.flush_full(&place, None),
-            Ring::No => place.journal.checkpoint(&place),
+            Ring::End | Ring::Ended => return,
+            Ring::Now => {
+                journal.flush_full(&place, None);
+                // Whoever needs it will be told.
+                let _ = journal.make_spare(&place);
+            }
+            Ring::No => journal.checkpoint(&place),
         }
     }
 }

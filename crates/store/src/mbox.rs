@@ -10,7 +10,7 @@ use pillarbox_proto::address::LOCALHOST;
 use pillarbox_proto::{Address, Envelope};
 
 use crate::append::Message;
-use crate::journal::Journal;
+use crate::journal::{Checkpoints, Journal};
 use crate::place::{Place, QUEUE};
 use crate::{
     Draft, Mailbox, MboxMaildrop, Recovery, Store, StoreError, Text, commit, files, from_line, is_mailbox_name, queue,
@@ -26,6 +26,8 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// on the blocking pool of the runtime, but for the look whether there is a mailbox.
 #[derive(Clone, Debug)]
 pub struct MboxStore {
+    /// In front of the place: it ends first. None in tests, which do checkpoints by hand.
+    _checkpoints: Option<Arc<Checkpoints>>,
     pub(crate) place: Arc<Place>,
     pub(crate) lock_timeout: Duration,
 }
@@ -41,11 +43,8 @@ impl MboxStore {
         let place = Arc::new(Place::open(dir)?);
         recover::start(&place)?;
         let recovery = place.take_notes();
-        // Tests do checkpoints by hand.
-        if cfg!(not(test)) {
-            Journal::checkpoint_in_background(&place)?;
-        }
-        Ok((Self { place, lock_timeout: LOCK_TIMEOUT }, recovery))
+        let checkpoints = if cfg!(test) { None } else { Some(Arc::new(Journal::checkpoint_in_background(&place)?)) };
+        Ok((Self { _checkpoints: checkpoints, place, lock_timeout: LOCK_TIMEOUT }, recovery))
     }
 
     /// Waits this long for locks instead of [`LOCK_TIMEOUT`]. With zero, tries once.

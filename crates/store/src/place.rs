@@ -254,7 +254,6 @@ impl Place {
 /// Nobody uses the place any more: a last checkpoint.
 impl Drop for Place {
     fn drop(&mut self) {
-        self.journal.stop();
         self.journal.close(self);
         self.lock_file.close(self);
     }

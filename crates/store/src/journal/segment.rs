@@ -26,6 +26,11 @@ const WRITING: Part = Part { at: 2, octets: 1 };
 const WRITING_TIMEOUT: Duration = Duration::from_secs(10);
 /// No segment is as long: it is full much earlier, and only what is being written then comes behind.
 const READ_MAX_OCTETS: u64 = 16 * super::SEGMENT_MAX_OCTETS;
+/// Behind the records zeros are written, at least so many octets: then the next records only overwrite, and a flush of
+/// them commits neither where the file ends nor where its blocks are. Few in tests, which look at each write.
+const AHEAD_MIN_OCTETS: u64 = if cfg!(test) { 4 * 1024 } else { 64 * 1024 };
+/// At most so many at once; between the two, as many as there are.
+const AHEAD_MAX_OCTETS: u64 = if cfg!(test) { 16 * 1024 } else { 1024 * 1024 };
 /// Between two tries to get the lock.
 const WRITING_RETRY: Duration = Duration::from_millis(1);
 
@@ -89,6 +94,7 @@ impl Segment {
         let header = Header { boot: boot().to_owned(), seed };
         let made = try_lock_part(&file, &written, OWNER)
             .and_then(|_| place.files.write_all_at(&file, &written, &header.encode(), 0))
+            .map(|()| write_ahead(place, &file, &written, HEADER_OCTETS as u64))
             .and_then(|()| place.files.sync_all(&file, &written))
             .and_then(|()| place.files.rename(&written, &path))
             .and_then(|()| place.sync_segments())
@@ -119,6 +125,11 @@ impl Segment {
     /// Octets of header and records.
     pub(crate) fn octets(&self) -> u64 {
         self.state().end
+    }
+
+    /// Octets of the file: so far space has been written, by whomever.
+    pub(crate) fn space(&self) -> Result<u64, StoreError> {
+        Ok(self.file.metadata().map_err(|source| StoreError::io(&self.path, source))?.len())
     }
 
     /// How many mailboxes wait to be flushed.
@@ -156,6 +167,7 @@ impl Segment {
         records.iter().for_each(|record| record.encode(state.seed, &mut octets));
         let _writing = Writing::take(&self.file, &self.path)?;
         let at = end_of_records(&self.file, &self.path, state.seed, state.end)?;
+        let space = self.space()?;
         let written = place.files.write_all_at(&self.file, &self.path, &octets, at);
         if written.is_err() {
             // Some of several records may be whole, and count.
@@ -164,6 +176,9 @@ impl Segment {
             written?;
         }
         state.end = at + octets.len() as u64;
+        if state.end > space {
+            write_ahead(place, &self.file, &self.path, state.end);
+        }
         Ok(at..state.end)
     }
 
@@ -201,8 +216,7 @@ impl Segment {
     pub(crate) fn shrink(&self, place: &Place) -> Result<(), StoreError> {
         let state = self.state();
         let _writing = Writing::take(&self.file, &self.path)?;
-        let octets = self.file.metadata().map_err(|source| StoreError::io(&self.path, source))?.len();
-        if state.end == HEADER_OCTETS as u64 && octets > state.end {
+        if state.end == HEADER_OCTETS as u64 && self.space()? > state.end {
             return place.files.set_len(&self.file, &self.path, state.end);
         }
         Ok(())
@@ -271,7 +285,8 @@ impl Segment {
         Ok(true)
     }
 
-    /// Makes all records void, durably, so that their space can be used again. Keeps the space of at most `keep` octets.
+    /// Makes all records void, durably, so that their space can be used again. Keeps the space of at most `keep` octets
+    /// and what is written ahead of them: who needs as much again does not extend the file.
     pub(crate) fn reset(&self, place: &Place, keep: u64) -> Result<(), StoreError> {
         let mut state = self.state();
         let _writing = Writing::take(&self.file, &self.path)?;
@@ -282,12 +297,8 @@ impl Segment {
         state.seed = seed;
         state.end = HEADER_OCTETS as u64;
         state.names.clear();
-        let octets = self.file.metadata().map_err(|source| StoreError::io(&self.path, source))?.len();
-        if octets > keep.max(state.end) {
-            place.files.set_len(&self.file, &self.path, keep.max(state.end))
-        } else {
-            Ok(())
-        }
+        let keep = ahead_of(keep.max(state.end));
+        if self.space()? > keep { place.files.set_len(&self.file, &self.path, keep) } else { Ok(()) }
     }
 }
 
@@ -500,6 +511,24 @@ impl<'a> Writing<'a> {
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         unlock(self.0, WRITING);
+    }
+}
+
+/// How far space is written where records end at `end`: nothing comes behind a segment that is full.
+fn ahead_of(end: u64) -> u64 {
+    (end + end.clamp(AHEAD_MIN_OCTETS, AHEAD_MAX_OCTETS)).min(super::SEGMENT_MAX_OCTETS).max(end)
+}
+
+/// Writes zeros behind `end`, where the file ends. They are no record. The next flush makes them durable.
+fn write_ahead(place: &Place, file: &File, path: &Path, end: u64) {
+    let octets = usize::try_from(ahead_of(end) - end).unwrap_or(0);
+    if octets == 0 || place.journal.is_short_of_space() {
+        return;
+    }
+    if place.files.write_all_at(file, path, &vec![0; octets], end).is_err() {
+        // It would have saved time and nothing else. Mail may need the space.
+        let _ = place.files.set_len(file, path, end);
+        place.journal.is_now_short_of_space();
     }
 }
 

@@ -1,6 +1,132 @@
 //! Tests of `journal.rs`.
 
 use super::*;
+use crate::crash_tests::memory_or_disk;
+use crate::journal::record::{HEADER_OCTETS, Record};
+
+fn place() -> (tempfile::TempDir, Arc<Place>) {
+    let dir = tempfile::tempdir_in(memory_or_disk()).unwrap();
+    let place = Arc::new(Place::open(dir.path()).unwrap());
+    (dir, place)
+}
+
+/// The octets of each segment, and of what is no segment yet.
+fn lengths(place: &Place) -> Vec<u64> {
+    let names = place.names_in(&place.segments).unwrap();
+    names.iter().map(|name| place.segments.join(name).metadata().unwrap().len()).collect()
+}
+
+fn fill(place: &Place, segment: &Segment, octets: u64) {
+    let record = Record::Settled { name: "alice".repeat(10) };
+    while segment.octets() < octets {
+        segment.append(place, &vec![record.clone(); 100]).unwrap();
+    }
+}
+
+/// The first delivery finds a segment, and whoever never delivers leaves none.
+///
+/// holds C-S9
+#[test]
+fn the_first_segment_is_made_ahead() {
+    for delivers in [true, false] {
+        let (dir, place) = place();
+        let checkpoints = Journal::checkpoint_in_background(&place).unwrap();
+        while place.journal.state().spare.is_none() {
+            std::thread::yield_now();
+        }
+        let done = place.files.done();
+        if delivers {
+            drop(place.journal.begin(&place).unwrap());
+        }
+        assert_eq!(place.files.done(), done, "a delivery makes no segment");
+        assert_eq!(lengths(&place).len(), 1);
+        let segments = place.segments.clone();
+        drop(checkpoints);
+        drop(place);
+        assert_eq!(std::fs::read_dir(segments).unwrap().count(), 0);
+        drop(dir);
+    }
+}
+
+/// A process may end, or deliver, while its first segment is being made: there is one, and it is removed.
+///
+/// holds C-S9
+#[test]
+fn nobody_makes_a_second_first_segment() {
+    for number in 0..100 {
+        let (_dir, place) = place();
+        let checkpoints = Journal::checkpoint_in_background(&place).unwrap();
+        if number % 2 == 0 {
+            drop(place.journal.begin(&place).unwrap());
+            assert_eq!(lengths(&place).len(), 1);
+        }
+        let segments = place.segments.clone();
+        drop(checkpoints);
+        // On a busy machine it may take longer than it is waited for.
+        while Arc::strong_count(&place) > 1 {
+            std::thread::yield_now();
+        }
+        drop(place);
+        assert_eq!(std::fs::read_dir(segments).unwrap().count(), 0);
+    }
+}
+
+/// What is made ahead is not kept for who does not need it.
+#[test]
+fn what_is_idle_is_small() {
+    let header = HEADER_OCTETS as u64;
+    let (_dir, place) = place();
+    place.journal.make_spare(&place).unwrap();
+    assert!(lengths(&place)[0] > IDLE_OCTETS);
+    place.journal.checkpoint(&place);
+    assert_eq!(lengths(&place), [header]);
+    // One that was in use, and has nothing to be looked after.
+    let in_use = place.journal.begin(&place).unwrap();
+    in_use.0.append(&place, &[Record::Settled { name: "alice".to_owned() }]).unwrap();
+    drop(in_use);
+    assert!(lengths(&place)[0] > IDLE_OCTETS);
+    place.journal.checkpoint(&place);
+    place.journal.checkpoint(&place);
+    assert_eq!(lengths(&place), [header]);
+    // A full disk gets it back at once, and no space is written ahead then.
+    let in_use = place.journal.begin(&place).unwrap();
+    fill(&place, &in_use.0, 10_000);
+    drop(in_use);
+    place.journal.make_room(&place);
+    assert_eq!(lengths(&place), [header]);
+    let in_use = place.journal.begin(&place).unwrap();
+    fill(&place, &in_use.0, 10_000);
+    assert_eq!(lengths(&place), [in_use.0.octets()]);
+}
+
+/// The next segment is made when one is half full, and when both are free the one that has more space stays.
+#[test]
+fn the_next_segment_is_made_ahead() {
+    let (_dir, place) = place();
+    let in_use = place.journal.begin(&place).unwrap();
+    let is_made = |octets| {
+        fill(&place, &in_use.0, octets);
+        place.journal.make_spare(&place).unwrap();
+        lengths(&place).len() == 2
+    };
+    assert!(!is_made(SEGMENT_MAX_OCTETS / 4));
+    assert!(is_made(SEGMENT_MAX_OCTETS / 2));
+    let made = place.journal.state().spare.clone().unwrap();
+    in_use.0.names(["alice".to_owned()].into_iter());
+    let (first, space) = (in_use.0.path.clone(), in_use.0.space().unwrap());
+    drop(in_use);
+    place.journal.checkpoint(&place);
+    assert_eq!(lengths(&place), [space]);
+    assert!(first.exists() && !made.path.exists());
+    // One that is full is followed by the one that was made.
+    let in_use = place.journal.begin(&place).unwrap();
+    fill(&place, &in_use.0, SEGMENT_MAX_OCTETS);
+    place.journal.make_spare(&place).unwrap();
+    let made = place.journal.state().spare.clone().unwrap();
+    let done = place.files.done();
+    assert!(Arc::ptr_eq(&place.journal.begin(&place).unwrap().0, &made));
+    assert_eq!(place.files.done(), done);
+}
 
 /// Two processes, as far as their journals can tell.
 fn two_places(dir: &std::path::Path) -> [Arc<Place>; 2] {

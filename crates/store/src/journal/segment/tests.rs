@@ -111,3 +111,103 @@ fn an_unknown_boot_is_another() {
     assert!(!is_of_boot(&header("one"), "other"));
     assert!(!is_of_boot(&header(""), ""));
 }
+
+fn length(segment: &Segment) -> u64 {
+    fs::metadata(&segment.path).unwrap().len()
+}
+
+/// Only a record that does not fit into the space that has been written extends the file; and a segment that is used
+/// again has the space that it needed before.
+#[test]
+fn records_overwrite() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::open(dir.path()).unwrap();
+    let segment = Segment::create(&place).unwrap();
+    assert_eq!(length(&segment), ahead_of(HEADER_OCTETS as u64));
+    let append = |id| {
+        let (before, written) = (length(&segment), place.files.done());
+        let end = segment.append(&place, &[delivery(id, "alice")]).unwrap().end;
+        let is_longer = end > before;
+        assert_eq!(length(&segment), if is_longer { ahead_of(end) } else { before });
+        assert_eq!(place.files.done(), written + 1 + usize::from(is_longer));
+        is_longer
+    };
+    let longer = (0..1000).filter(|id| append(*id)).count();
+    // By as much as there is, and then by so much at once.
+    assert!((3..15).contains(&longer), "{longer} of 1000 records have extended the file");
+    assert_eq!(read(&segment).len(), 1000);
+    let space = length(&segment);
+    segment.reset(&place, segment.octets()).unwrap();
+    assert_eq!((0..1000).filter(|id| append(*id)).count(), 0);
+    assert_eq!((read(&segment).len(), length(&segment)), (1000, space));
+    // Who needs less gives back the rest.
+    segment.reset(&place, 10_000).unwrap();
+    assert_eq!(length(&segment), ahead_of(10_000));
+}
+
+#[test]
+fn space_is_written_within_limits() {
+    let full = crate::journal::SEGMENT_MAX_OCTETS;
+    for end in (HEADER_OCTETS as u64..2 * full).step_by(501) {
+        let ahead = ahead_of(end) - end;
+        assert!(ahead <= AHEAD_MAX_OCTETS);
+        assert!(ahead >= AHEAD_MIN_OCTETS || end + ahead == full || end >= full);
+        assert!(ahead_of(end) <= full.max(end));
+    }
+}
+
+/// What is written ahead is no record, and others may write theirs into it.
+#[test]
+fn zeros_are_no_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::open(dir.path()).unwrap();
+    let segment = Segment::create(&place).unwrap();
+    let found = Found::open(&segment.path).unwrap().unwrap();
+    let content = |count: usize| {
+        let content = found.read().unwrap().unwrap();
+        assert_eq!(content.records.len(), count);
+        content.end
+    };
+    assert_eq!(content(0), HEADER_OCTETS as u64);
+    let space = length(&segment);
+    let first = segment.append(&place, &[delivery(1, "alice"), delivery(2, "bob")]).unwrap();
+    assert_eq!(content(2), first.end);
+    found.settle(&place, &BTreeSet::from(["alice"]), || Ok(())).unwrap();
+    let settled = content(3);
+    let second = segment.append(&place, &[delivery(3, "alice")]).unwrap();
+    assert_eq!((second.start, second.end), (settled, content(4)));
+    assert_eq!(length(&segment), space);
+    assert_eq!(read(&segment), [(2, false), (3, false)]);
+    // Where records are cut off the space goes with them, and comes again with the next.
+    segment.withdraw(&place, second.clone(), 3, 3).unwrap();
+    assert_eq!((content(3), length(&segment)), (second.start, second.start));
+    let third = segment.append(&place, &[delivery(4, "alice")]).unwrap();
+    assert_eq!((third.start, content(4), length(&segment)), (second.start, third.end, ahead_of(third.end)));
+}
+
+/// A full disk takes no message that fits: without space ahead, a record has no octet more than it needs.
+#[test]
+fn a_full_disk_is_not_written_ahead_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::open(dir.path()).unwrap();
+    place.files.inject(Fault::Fail(2, ENOSPC));
+    let segment = Segment::create(&place).unwrap();
+    assert_eq!(length(&segment), HEADER_OCTETS as u64);
+    for id in 1..100 {
+        let at = segment.append(&place, &[delivery(id, "alice")]).unwrap();
+        assert_eq!(length(&segment), at.end);
+    }
+    // After some checkpoints there may be room.
+    place.journal.checkpoint(&place);
+    assert!(place.journal.is_short_of_space());
+    place.journal.checkpoint(&place);
+    let more = segment.append(&place, &[delivery(100, "alice")]).unwrap();
+    assert_eq!(length(&segment), ahead_of(more.end));
+    // There is for the record, and not for zeros behind it.
+    segment.withdraw(&place, more, 100, 100).unwrap();
+    place.files.inject(Fault::Fail(1, ENOSPC));
+    let more = segment.append(&place, &[delivery(101, "alice")]).unwrap();
+    assert_eq!(length(&segment), more.end);
+    assert!(place.journal.is_short_of_space());
+    assert_eq!(read(&segment).len(), 100);
+}
