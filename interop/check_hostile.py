@@ -135,18 +135,20 @@ def full_disk(bench):
             while True:
                 file.write(bytes(1 << 16))
         replies = set()
-        # In memory, or in a file of its own. A shorter one has room in the pages that the files have already.
-        for octets in (12_000, 30_000, 300_000):
+        # In memory, or in a file of its own. A shorter one has room in what the journal gives back.
+        for octets in (40_000, 60_000, 300_000):
             for users in (["anna"], ["bert", "anna"]):
                 replies.add(_send(server, letters.letter("too-much", octets, bench.rng), *users))
                 expect_equal((anna.read_bytes(), bert.read_bytes()), before, "the mailboxes on a full disk")
         expect_equal(replies, {"452 Insufficient storage, try again later"}, "replies on a full disk")
+        expect_equal(_send(server, letters.letter("fits", 12_000, bench.rng), "anna"), "250 OK",
+                     "the reply to what has room where the journal had written ahead")
         login = _log_in(server, "anna", first)
         ballast.unlink()
         expect_equal(_send(server, letters.letter("second", 30_000, bench.rng), "anna", "bert"), "250 OK",
                      "the reply when there is room again")
-        for path in (anna, bert):
-            expect_equal(letters.names_in(path), ["first", "second"], path.name)
+        expect_equal(letters.names_in(anna), ["first", "fits", "second"], anna.name)
+        expect_equal(letters.names_in(bert), ["first", "second"], bert.name)
         _expect_listed({*replies, *([login] if login != "+OK" else [])})
         return f"smtp said {replies}; pop3 said {login!r}"
 

@@ -316,6 +316,16 @@ impl Journal {
         }
     }
 
+    /// If there was no room, gives back what it can.
+    ///
+    /// # Errors
+    /// Any other error than that.
+    pub(crate) fn make_room_for(&self, place: &Place, error: StoreError) -> Result<(), StoreError> {
+        let StoreError::Full { .. } = error else { return Err(error) };
+        self.make_room(place);
+        Ok(())
+    }
+
     /// All segments are given up, as if the process had died.
     #[cfg(test)]
     pub(crate) fn die(&self) {

@@ -117,7 +117,11 @@ pub(crate) fn decide(
     gap: u64,
     tail: &[Source<'_>],
 ) -> Result<Record, StoreError> {
-    let record = write(place, mailbox, inode, size, gap, tail)?;
+    let write = || write(place, mailbox, inode, size, gap, tail);
+    let record = write().or_else(|error| {
+        place.journal.make_room_for(place, error)?;
+        write()
+    })?;
     if let Err(error) = place.sync_side() {
         if place.files.remove(&record.path).is_err() {
             mailbox.leave_dotlock();

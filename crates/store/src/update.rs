@@ -112,12 +112,12 @@ pub(crate) fn rewrite(
 ) -> Result<(), StoreError> {
     // Or else a recovery would take what goes now for something that was lost.
     if let Err(error) = place.journal.settle(place, mailbox) {
-        make_room(place, error)?;
+        place.journal.make_room_for(place, error)?;
         place.journal.settle(place, mailbox)?;
     }
     if tail.is_empty() {
         return append::cut(place, mailbox, gap).or_else(|error| {
-            make_room(place, error)?;
+            place.journal.make_room_for(place, error)?;
             match append::cut(place, mailbox, gap) {
                 // On a full disk removing mail is what makes room. Without a record, a power cut at this moment can leave
                 // zeros where the first block of it was.
@@ -127,13 +127,6 @@ pub(crate) fn rewrite(
         });
     }
     rewrite_settled(place, mailbox, inode_and_size, gap, tail)
-}
-
-/// If there was no room, the journal gives back what it can.
-fn make_room(place: &Place, error: StoreError) -> Result<(), StoreError> {
-    let StoreError::Full { .. } = error else { return Err(error) };
-    place.journal.make_room(place);
-    Ok(())
 }
 
 /// [`rewrite`], where the journal has been looked after.

@@ -53,6 +53,31 @@ fn a_removal_with_any_operation_failing() {
     }
 }
 
+/// Where there is no room to write down what remains, the journal gives back its space, and it is tried once more.
+///
+/// holds C-P7
+#[test]
+fn a_removal_gets_the_space_of_the_journal() {
+    let mut tried_again = 0;
+    for number in 0.. {
+        let case = one_mailbox();
+        let place = &case.store.place;
+        let result = case.remove("alice", &[0, 2], || place.files.inject(Fault::Fail(number, ENOSPC)));
+        let failed = place.files.done() > number;
+        place.files.inject(Fault::None);
+        if place.journal.is_short_of_space() {
+            result.unwrap();
+            assert!(case.content("alice") == messages([1, 3, 4]), "operation {number}");
+            tried_again += 1;
+        }
+        if !failed {
+            break;
+        }
+    }
+    // The file is made, written, flushed and named.
+    assert!(tried_again >= 4, "{tried_again}");
+}
+
 /// Deletes two of five; the start of the session is no part of what may fail.
 fn remove_two(case: &Case, number: usize) -> (bool, bool) {
     let files = &case.store.place.files;
