@@ -13,8 +13,9 @@ use tempfile::TempDir;
 
 /// A folder with mailboxes, and a store on it that waits for no lock. Each mailbox has an index.
 pub(crate) struct Folder {
-    dir: TempDir,
+    /// In front of its folder, in which it may be making a file.
     pub(crate) store: MboxStore,
+    dir: TempDir,
 }
 
 impl Folder {
