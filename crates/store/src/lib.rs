@@ -30,6 +30,7 @@ mod journal;
 mod locks;
 mod maildrop;
 mod mbox;
+mod md5x4;
 mod place;
 mod queue;
 mod quote;
@@ -38,6 +39,7 @@ mod recovery;
 mod redo;
 mod scan;
 mod text;
+mod threads;
 mod unique_ids;
 mod update;
 

@@ -10,7 +10,7 @@
 use std::io;
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::from_line::{FROM, FROM_LINE_MAX_OCTETS, is_from_line};
@@ -131,6 +131,47 @@ pub(crate) fn scan_range(
         buffer.copy_within(taken..filled, 0);
         held = filled - taken;
     }
+}
+
+/// Cuts a part of a file into up to `count` parts of about the same length, each of which begins where an entry does and can
+/// be scanned by itself. A part may be longer where there is no beginning near the place to cut at.
+///
+/// # Errors
+/// Those of `read_at`.
+pub(crate) fn parts(
+    range: Range<u64>,
+    count: u64,
+    mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<Vec<Range<u64>>> {
+    let length = range.end.saturating_sub(range.start).div_ceil(count.max(1));
+    let mut buffer = Vec::new();
+    let mut parts = Vec::new();
+    let mut start = range.start;
+    for number in 1..count {
+        let at = range.start.saturating_add(length.saturating_mul(number));
+        let left =
+            usize::try_from(range.end.saturating_sub(at)).map_or(SCAN_BLOCK_OCTETS, |left| left.min(SCAN_BLOCK_OCTETS));
+        if at < start || left == 0 {
+            continue;
+        }
+        buffer.resize(left, 0);
+        let read = read_at(&mut buffer, at)?;
+        if let Some(found) = beginning(&buffer[..read]) {
+            let end = at + found as u64;
+            parts.push(start..end);
+            start = end;
+        }
+    }
+    parts.push(start..range.end);
+    Ok(parts)
+}
+
+/// Where an entry begins behind the first LF of these octets: a `From ` line at the start of a line does begin one, whatever
+/// stands in front of it.
+fn beginning(octets: &[u8]) -> Option<usize> {
+    memchr_iter(b'\n', octets)
+        .map(|lf| lf + 1)
+        .find(|start| matches!(from_line(&octets[*start..], false), FromLine::Yes(_)))
 }
 
 /// The state between two blocks.

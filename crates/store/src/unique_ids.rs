@@ -1,21 +1,22 @@
 //! Unique ids: the MD5 of each message's text as it goes on the wire (C-P6), computed on all cores.
 
-use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{io, thread};
 
 use md5::{Digest, Md5};
 
-use crate::StoreError;
 use crate::maildrop::{CHUNK_OCTETS, Passage, Snapshot};
 use crate::place::read_at;
 use crate::quote::Unquoter;
 use crate::scan::{Entry, Identity};
+use crate::threads::on_all_cores;
+use crate::{StoreError, md5x4};
 
 /// Another thread is worth its while if it has so many octets to hash.
 const THREAD_MIN_OCTETS: u64 = 128 * 1024;
-/// Into how many parts the work of each thread is cut.
-const PARTS_OF_A_THREAD: usize = 4;
+/// Into how many runs the work is cut, if there are so many messages.
+const RUNS_MIN: usize = 32;
+/// Messages of a run, at the most. They are read together where they stand together, as far as a chunk goes.
+const RUN_MAX_MESSAGES: usize = 16;
 
 /// A message's number, and its unique id.
 type Numbered = (usize, [u8; 16]);
@@ -26,52 +27,55 @@ type Numbered = (usize, [u8; 16]);
 /// [`StoreError::Changed`] when one of them is not what was listed.
 pub(crate) fn of(mailbox: &Snapshot, entries: &[Entry], numbers: &[usize]) -> Result<Vec<Numbered>, StoreError> {
     let octets: u64 = numbers.iter().map(|number| entries[*number].octets).sum();
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = threads.min(usize::try_from(octets / THREAD_MIN_OCTETS).unwrap_or(usize::MAX)).min(numbers.len());
-    if threads < 2 {
-        return part(mailbox, entries, numbers);
-    }
-    // Each thread takes the next part when it is done with one, as messages may differ much in length.
-    let parts: Vec<&[usize]> = numbers.chunks(numbers.len().div_ceil(threads * PARTS_OF_A_THREAD)).collect();
+    let threads = usize::try_from(octets / THREAD_MIN_OCTETS).unwrap_or(usize::MAX);
+    // Each thread takes the next run when it has none left, as messages may differ much in length.
+    let run = (numbers.len() / RUNS_MIN).clamp(1, RUN_MAX_MESSAGES);
+    let runs: Vec<&[usize]> = numbers.chunks(run).collect();
     let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some(numbers) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.extend(part(mailbox, entries, numbers)?);
-        }
-        Ok(done)
-    };
-    let done: Result<Vec<Vec<Numbered>>, StoreError> = thread::scope(|scope| {
-        // Those that cannot be started leave their work to the others.
-        let start = |_| thread::Builder::new().name("unique ids".to_owned()).spawn_scoped(scope, work).ok();
-        let others: Vec<_> = (1..threads).filter_map(start).collect();
-        let mut done = vec![work()];
-        for other in others {
-            let panicked = |_| Err(StoreError::io(&mailbox.path, io::Error::other("a thread has panicked")));
-            done.push(other.join().unwrap_or_else(panicked));
-        }
-        done.into_iter().collect()
-    });
-    Ok(done?.concat())
+    let work = || hash(mailbox, entries, || runs.get(next.fetch_add(1, Ordering::Relaxed)).copied());
+    on_all_cores(&mailbox.path, threads.min(runs.len()), work).map(|done| done.concat())
 }
 
-/// The unique ids of some entries, in any order.
-fn part(mailbox: &Snapshot, entries: &[Entry], numbers: &[usize]) -> Result<Vec<Numbered>, StoreError> {
-    let (mut stored, mut text) = (Vec::new(), Vec::new());
-    let id = |number: &usize| {
-        let entry = entries[*number];
-        if is_short(&entry) {
-            read(mailbox, entry, &mut stored, &mut text)?;
-            return Ok((*number, Md5::digest(&text).into()));
+/// The unique ids of the entries of some runs, in any order. Short texts are hashed several at once.
+fn hash<'a>(
+    mailbox: &Snapshot,
+    entries: &[Entry],
+    mut next_run: impl FnMut() -> Option<&'a [usize]>,
+) -> Result<Vec<Numbered>, StoreError> {
+    let mut run: &[usize] = &[];
+    let mut long = Vec::new();
+    let mut block = Block::default();
+    let next = |text: &mut Vec<u8>| loop {
+        let Some((&number, rest)) = run.split_first() else {
+            match next_run() {
+                Some(next) => run = next,
+                None => return Ok(None),
+            }
+            continue;
+        };
+        let entry = &entries[number];
+        if is_short(entry) {
+            let stored = block.read(mailbox, entries, run)?;
+            if Identity::of(stored) != entry.identity {
+                return Err(StoreError::Changed { path: mailbox.path.clone() });
+            }
+            let mut unquoter = Unquoter::new();
+            unquoter.push(&stored[octets(entry.start, entry.text)..], text);
+            unquoter.finish(text);
+            run = rest;
+            return Ok(Some(number));
         }
-        let mut passage = Passage::new(mailbox.clone(), entry);
+        let mut passage = Passage::new(mailbox.clone(), *entry);
         let mut md5 = Md5::new();
         while let Some(chunk) = passage.next()? {
             md5.update(&chunk);
         }
-        Ok((*number, md5.finalize().into()))
+        long.push((number, md5.finalize().into()));
+        run = rest;
     };
-    numbers.iter().map(id).collect()
+    let mut done = md5x4::of_each(next)?;
+    done.append(&mut long);
+    Ok(done)
 }
 
 /// Whether a message is read at once.
@@ -79,20 +83,37 @@ fn is_short(entry: &Entry) -> bool {
     entry.end - entry.start <= CHUNK_OCTETS as u64
 }
 
-/// Reads the text of a short message. The buffers are used again.
-fn read(mailbox: &Snapshot, entry: Entry, stored: &mut Vec<u8>, text: &mut Vec<u8>) -> Result<(), StoreError> {
-    // It is short.
-    let octets = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(0);
-    stored.resize(octets(entry.start, entry.end), 0);
-    let read = read_at(&mailbox.file, stored, entry.start).map_err(|source| StoreError::io(&mailbox.path, source))?;
-    if read < stored.len() || Identity::of(stored) != entry.identity {
-        return Err(StoreError::Changed { path: mailbox.path.clone() });
+/// How many octets are from here to there, within a chunk.
+fn octets(from: u64, to: u64) -> usize {
+    usize::try_from(to - from).unwrap_or(usize::MAX)
+}
+
+/// What was read of the mailbox last: a message, and those behind it that are wanted as well.
+#[derive(Default)]
+struct Block {
+    octets: Vec<u8>,
+    start: u64,
+    end: u64,
+}
+
+impl Block {
+    /// The first of these messages, which is short, as it is stored.
+    fn read(&mut self, mailbox: &Snapshot, entries: &[Entry], run: &[usize]) -> Result<&[u8], StoreError> {
+        let first = &entries[run[0]];
+        if first.start < self.start || self.end < first.end {
+            let stand_together = run.iter().zip(run[0]..).take_while(|(number, next)| *number == next);
+            let ends = stand_together.map(|(number, _)| entries[*number].end);
+            let end = ends.take_while(|end| end - first.start <= CHUNK_OCTETS as u64).last().unwrap_or(first.end);
+            (self.start, self.end) = (first.start, end);
+            self.octets.resize(octets(first.start, end), 0);
+            let read = read_at(&mailbox.file, &mut self.octets, first.start)
+                .map_err(|source| StoreError::io(&mailbox.path, source))?;
+            if read < self.octets.len() {
+                return Err(StoreError::Changed { path: mailbox.path.clone() });
+            }
+        }
+        Ok(&self.octets[octets(self.start, first.start)..octets(self.start, first.end)])
     }
-    text.clear();
-    let mut unquoter = Unquoter::new();
-    unquoter.push(&stored[octets(entry.start, entry.text)..], text);
-    unquoter.finish(text);
-    Ok(())
 }
 
 #[cfg(test)]

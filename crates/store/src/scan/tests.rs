@@ -31,6 +31,20 @@ fn scanned_in_two(mbox: &[u8], cut: usize) -> Vec<Entry> {
     scanner.entries
 }
 
+/// Scans in parts, as `update::list_range` does.
+fn scanned_in_parts(mbox: &[u8], count: u64) -> Vec<Entry> {
+    let read_at = |buffer: &mut [u8], offset| {
+        let rest = &mbox[usize::try_from(offset).unwrap()..];
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    };
+    let parts = parts(0..mbox.len() as u64, count, read_at).unwrap();
+    assert_eq!((parts[0].start, parts[parts.len() - 1].end), (0, mbox.len() as u64));
+    assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].start < pair[0].end));
+    parts.into_iter().flat_map(|part| scan_range(part, read_at).unwrap()).collect()
+}
+
 /// Shows the texts of `mbox` as they go on the wire, and checks that it makes no difference how it is cut, that
 /// octets are what is shown, and that entries cover the file to its end.
 fn check(mbox: &str, expected: &[&str]) {
@@ -56,6 +70,9 @@ fn check(mbox: &str, expected: &[&str]) {
         let mut identifier = Identifier::new();
         identifier.push(range(entry.start, entry.end));
         assert_eq!(identifier.finish(), entry.identity);
+    }
+    for count in 1..=mbox.len() as u64 + 1 {
+        assert_eq!(scanned_in_parts(mbox, count), entries, "in {count} parts: {:?}", String::from_utf8_lossy(mbox));
     }
     for cut in 0..=mbox.len() {
         assert_eq!(scanned_in_two(mbox, cut), entries, "for {:?} cut at {cut}", String::from_utf8_lossy(mbox));
@@ -138,6 +155,29 @@ fn lines_without_end_are_not_kept() {
     }
 }
 
+/// holds C-P9
+#[test]
+fn a_mailbox_is_cut_where_entries_begin() {
+    let entry = format!("{LF}Subject: x\n\n>From there\n{}\n\n", "text \n".repeat(100));
+    let mbox = entry.repeat(1000);
+    let count_of = |mbox: &str, count| {
+        let read_at = |buffer: &mut [u8], offset| {
+            let rest = &mbox.as_bytes()[usize::try_from(offset).unwrap()..];
+            let read = rest.len().min(buffer.len());
+            buffer[..read].copy_from_slice(&rest[..read]);
+            Ok(read)
+        };
+        let parts = parts(0..mbox.len() as u64, count, read_at).unwrap();
+        assert!(parts.iter().all(|part| mbox[usize::try_from(part.start).unwrap()..].starts_with(LF)));
+        parts.len()
+    };
+    assert_eq!(count_of(&mbox, 8), 8);
+    assert_eq!(scanned_in_parts(mbox.as_bytes(), 8), scanned(mbox.as_bytes()));
+    // No beginning is near: it is not looked for through the whole message.
+    let long = format!("{LF}{}", "text \n".repeat(4 * SCAN_BLOCK_OCTETS / 6));
+    assert_eq!(count_of(&(long + &mbox), 3), 2);
+}
+
 /// Work is counted, not timed: each octet is read once, and little is looked at again.
 ///
 /// holds C-P9
@@ -203,6 +243,9 @@ proptest! {
     ) {
         let mbox = pieces.concat().into_bytes();
         let entries = scanned(&mbox);
+        for count in [2, 3, 7, 100] {
+            prop_assert_eq!(scanned_in_parts(&mbox, count), entries.clone());
+        }
         for entry in &entries {
             let raw = &mbox[usize::try_from(entry.text).unwrap()..usize::try_from(entry.end).unwrap()];
             prop_assert_eq!(unquote(&[raw]).len() as u64, entry.octets);

@@ -1,0 +1,31 @@
+//! Work on all cores: what a large mailbox takes is done by as many threads as there are.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::{io, thread};
+
+use crate::StoreError;
+
+/// Does `work` on up to `most` threads, this one among them, and no more than there are cores: what each has done, in any
+/// order. Each takes from what there is to do until nothing is left. Blocks the thread.
+///
+/// # Errors
+/// The first of `work`. `path` is named if it panics.
+pub(crate) fn on_all_cores<T: Send>(
+    path: &Path,
+    most: usize,
+    work: impl Fn() -> Result<T, StoreError> + Sync,
+) -> Result<Vec<T>, StoreError> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(most);
+    thread::scope(|scope| {
+        // Those that cannot be started leave their work to the others.
+        let start = |_| thread::Builder::new().name("mailbox".to_owned()).spawn_scoped(scope, &work).ok();
+        let others: Vec<_> = (1..threads).filter_map(start).collect();
+        let mut done = vec![work()];
+        for other in others {
+            let panicked = |_| Err(StoreError::io(path, io::Error::other("a thread has panicked")));
+            done.push(other.join().unwrap_or_else(panicked));
+        }
+        done.into_iter().collect()
+    })
+}
