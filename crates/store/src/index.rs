@@ -397,8 +397,7 @@ fn write(place: &Place, name: &str, state: State, listing: &Listing) -> Result<(
     let path = place.index(name);
     let Some(boot) = this_boot() else { return Ok(()) };
     let header = Header { boot, epoch: random(), state, count: listing.entries.len() as u64 };
-    let mut octets = header.encode().to_vec();
-    octets.extend(records(&listing.entries, &listing.unique_ids, header.epoch));
+    let octets = with_records(&header.encode(), &listing.entries, &listing.unique_ids, header.epoch);
     let file = match open_alone(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => place.files.create_new(&path)?,
         Err(source) => return Err(StoreError::io(&path, source)),
@@ -516,7 +515,13 @@ fn number_at(octets: &[u8], at: usize) -> u64 {
 }
 
 fn records(entries: &[Entry], unique_ids: &[UniqueId], epoch: u64) -> Vec<u8> {
-    let mut records = Vec::with_capacity(entries.len() * RECORD_OCTETS);
+    with_records(&[], entries, unique_ids, epoch)
+}
+
+/// The records behind what stands in front of them: there may be very many, and they are not copied.
+fn with_records(front: &[u8], entries: &[Entry], unique_ids: &[UniqueId], epoch: u64) -> Vec<u8> {
+    let mut records = Vec::with_capacity(front.len() + entries.len() * RECORD_OCTETS);
+    records.extend_from_slice(front);
     for (entry, unique_id) in entries.iter().zip(unique_ids) {
         let from = records.len();
         for number in [entry.start, entry.next - entry.start, entry.octets, entry.identity.hash] {

@@ -103,7 +103,8 @@ impl Maildrop for MboxMaildrop {
     }
 
     async fn unique_ids(&mut self, range: Range<usize>) -> Result<Vec<[u8; 16]>, StoreError> {
-        let missing: Vec<usize> = range.clone().filter(|index| self.listing.unique_ids[*index].is_none()).collect();
+        let is_missing = |index: usize| self.listing.unique_ids[index].is_none();
+        let missing = unique_ids::to_compute(range.clone(), &self.octets, is_missing);
         if !missing.is_empty() {
             let (place, name) = (Arc::clone(&self.place), self.name.clone());
             let (mailbox, entries) = (self.mailbox.clone(), Arc::clone(&self.listing.entries));

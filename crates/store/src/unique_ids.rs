@@ -1,5 +1,6 @@
 //! Unique ids: the MD5 of each message's text as it goes on the wire (C-P6), computed on all cores.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use md5::{Digest, Md5};
@@ -18,8 +19,27 @@ const RUNS_MIN: usize = 32;
 /// Messages of a run, at the most. They are read together where they stand together, as far as a chunk goes.
 const RUN_MAX_MESSAGES: usize = 16;
 
+/// Octets of the messages behind those that were asked for whose unique ids are computed with them, at the most.
+const AHEAD_MAX_OCTETS: u64 = 32 * 1024 * 1024;
+
 /// A message's number, and its unique id.
 type Numbered = (usize, [u8; 16]);
+
+/// The numbers of the messages whose unique ids are to be computed when those of `range` are asked for: of these each that
+/// `is_missing`. Who asks for more than one asks for all, a part at a time, and more at once keep all cores busy: so those
+/// behind them come with them, as far as [`AHEAD_MAX_OCTETS`] go.
+pub(crate) fn to_compute(range: Range<usize>, octets: &[u64], is_missing: impl Fn(usize) -> bool) -> Vec<usize> {
+    let mut numbers: Vec<usize> = range.clone().filter(|number| is_missing(*number)).collect();
+    if !numbers.is_empty() && range.len() > 1 {
+        let mut ahead = 0;
+        let is_near = |number: &usize| {
+            ahead += octets[*number];
+            ahead <= AHEAD_MAX_OCTETS
+        };
+        numbers.extend((range.end..octets.len()).filter(|number| is_missing(*number)).take_while(is_near));
+    }
+    numbers
+}
 
 /// The unique ids of the entries with these numbers; blocks the thread.
 ///

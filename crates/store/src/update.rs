@@ -169,9 +169,11 @@ pub(crate) fn list_range(mailbox: &Locked, range: Range<u64>) -> Result<Vec<Entr
             done.push((number, scan_range(part.clone(), read_at).map_err(failed)?));
         }
     };
-    let mut done = on_all_cores(&mailbox.path, parts.len(), work)?.concat();
+    let mut done: Vec<_> = on_all_cores(&mailbox.path, parts.len(), work)?.into_iter().flatten().collect();
     done.sort_unstable_by_key(|(number, _)| *number);
-    Ok(done.into_iter().flat_map(|(_, entries)| entries).collect())
+    let mut entries = Vec::with_capacity(done.iter().map(|(_, entries)| entries.len()).sum());
+    done.into_iter().for_each(|(_, part)| entries.extend(part));
+    Ok(entries)
 }
 
 /// Which of `current` are to go: for each to be deleted, one that is the same. If there are fewer of the same than were

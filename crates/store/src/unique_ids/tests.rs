@@ -43,3 +43,13 @@ fn check(mailbox: &Snapshot, entries: &[Entry], numbers: &[usize]) {
         assert_eq!(id, <[u8; 16]>::from(Md5::digest(&text)), "message {number}");
     }
 }
+
+#[test]
+fn who_asks_for_several_asks_for_all() {
+    let octets = [1, 1, 1, 1, AHEAD_MAX_OCTETS - 1, 1, 1, 1];
+    let numbers = |range| to_compute(range, &octets, |number| number != 1 && number != 3);
+    assert_eq!(numbers(0..3), [0, 2, 4, 5], "and those behind, as far as they are near");
+    assert_eq!(numbers(0..1), [0], "one is one");
+    assert_eq!(numbers(1..2), [], "known");
+    assert_eq!(numbers(6..8), [6, 7]);
+}
