@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::{io, thread};
 
 use crate::StoreError;
@@ -16,7 +17,9 @@ pub(crate) fn on_all_cores<T: Send>(
     most: usize,
     work: impl Fn() -> Result<T, StoreError> + Sync,
 ) -> Result<Vec<T>, StoreError> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(most);
+    // It takes several system calls to find out.
+    static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let threads = if most > 1 { most.min(*CORES) } else { 1 };
     thread::scope(|scope| {
         // Those that cannot be started leave their work to the others.
         let start = |_| thread::Builder::new().name("mailbox".to_owned()).spawn_scoped(scope, &work).ok();
@@ -28,4 +31,11 @@ pub(crate) fn on_all_cores<T: Send>(
         }
         done.into_iter().collect()
     })
+}
+
+/// Drops this on another thread: to close the last name of a long file takes the system as long as to write it, and nobody
+/// need wait for that.
+pub(crate) fn drop_aside<T: Send + 'static>(last: T) {
+    // Where no thread can be started it is dropped at once.
+    let _ = thread::Builder::new().name("closing".to_owned()).spawn(move || drop(last));
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::StoreError;
 use crate::append::{self, inode_and_size};
@@ -16,10 +16,12 @@ use crate::locks::Locked;
 use crate::place::{Place, read_at};
 use crate::redo::{self, Source};
 use crate::scan::{Entry, Identifier, Identity, parts, scan_range};
-use crate::threads::on_all_cores;
+use crate::threads::{drop_aside, on_all_cores};
 
 /// How much of an entry is read at once.
 const BLOCK_OCTETS: usize = 256 * 1024;
+/// So many messages that are to go are looked at by one core, then as many others.
+const PROVED_AT_ONCE: usize = if cfg!(test) { 2 } else { 64 };
 /// A mailbox is listed in parts of so many octets, side by side.
 const PART_OCTETS: u64 = if cfg!(test) { 1024 } else { 8 * 1024 * 1024 };
 
@@ -67,40 +69,56 @@ pub(crate) fn remove(
 /// stand: each begins a line, and behind it are its separator and the `From ` line of the next one, or nothing. Reads
 /// nothing else.
 fn prove(mailbox: &Locked, entries: &[Entry], doomed: &[bool]) -> Result<bool, StoreError> {
-    let mut block = Vec::new();
-    for (index, entry) in entries.iter().enumerate().filter(|(index, _)| doomed[*index]) {
-        let before = u64::from(entry.start > 0);
-        let from_line = entries.get(index + 1).map_or(0, |next| next.text - next.start);
-        let end = entry.next + from_line;
-        let mut identifier = Identifier::new();
-        // The separator and the `From ` line behind it.
-        let mut behind = Vec::new();
-        let mut at = entry.start - before;
-        while at < end {
-            let want = usize::try_from(end - at).map_or(BLOCK_OCTETS, |left| left.min(BLOCK_OCTETS));
-            block.resize(want, 0);
-            let read =
-                read_at(&mailbox.file, &mut block, at).map_err(|source| StoreError::io(&mailbox.path, source))?;
-            if read < want {
-                return Ok(false);
+    let doomed: Vec<usize> = (0..entries.len()).filter(|index| doomed[*index]).collect();
+    let runs: Vec<&[usize]> = doomed.chunks(PROVED_AT_ONCE).collect();
+    let next = AtomicUsize::new(0);
+    let is_wrong = AtomicBool::new(false);
+    let work = || {
+        let mut block = Vec::new();
+        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for index in *run {
+                if is_wrong.load(Ordering::Relaxed) || !prove_one(mailbox, entries, *index, &mut block)? {
+                    is_wrong.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
             }
-            let within = |end: u64| usize::try_from(end.saturating_sub(at)).map_or(want, |octets| octets.min(want));
-            if at < entry.start && block.first() != Some(&b'\n') {
-                return Ok(false);
-            }
-            identifier.push(&block[within(entry.start)..within(entry.end)]);
-            behind.extend_from_slice(&block[within(entry.end)..]);
-            at += want as u64;
         }
-        let separator = usize::try_from(entry.next - entry.end).unwrap_or(usize::MAX);
-        let Some((separator, from_line)) = behind.split_at_checked(separator) else { return Ok(false) };
-        let is_one_line = !from_line.split_last().is_some_and(|(_, line)| line.contains(&b'\n'));
-        let is_followed = index + 1 == entries.len() || is_one_line && is_from_line(from_line);
-        if !matches!(separator, b"" | b"\n" | b"\r\n") || !is_followed || identifier.finish() != entry.identity {
+        Ok(())
+    };
+    on_all_cores(&mailbox.path, runs.len(), work)?;
+    Ok(!is_wrong.into_inner())
+}
+
+/// [`prove`] for one of them. The block is used again.
+fn prove_one(mailbox: &Locked, entries: &[Entry], index: usize, block: &mut Vec<u8>) -> Result<bool, StoreError> {
+    let entry = &entries[index];
+    let before = u64::from(entry.start > 0);
+    let from_line = entries.get(index + 1).map_or(0, |next| next.text - next.start);
+    let end = entry.next + from_line;
+    let mut identifier = Identifier::new();
+    // The separator and the `From ` line behind it.
+    let mut behind = Vec::new();
+    let mut at = entry.start - before;
+    while at < end {
+        let want = usize::try_from(end - at).map_or(BLOCK_OCTETS, |left| left.min(BLOCK_OCTETS));
+        block.resize(want, 0);
+        let read = read_at(&mailbox.file, block, at).map_err(|source| StoreError::io(&mailbox.path, source))?;
+        if read < want {
             return Ok(false);
         }
+        let within = |end: u64| usize::try_from(end.saturating_sub(at)).map_or(want, |octets| octets.min(want));
+        if at < entry.start && block.first() != Some(&b'\n') {
+            return Ok(false);
+        }
+        identifier.push(&block[within(entry.start)..within(entry.end)]);
+        behind.extend_from_slice(&block[within(entry.end)..]);
+        at += want as u64;
     }
-    Ok(true)
+    let separator = usize::try_from(entry.next - entry.end).unwrap_or(usize::MAX);
+    let Some((separator, from_line)) = behind.split_at_checked(separator) else { return Ok(false) };
+    let is_one_line = !from_line.split_last().is_some_and(|(_, line)| line.contains(&b'\n'));
+    let is_followed = index + 1 == entries.len() || is_one_line && is_from_line(from_line);
+    Ok(matches!(separator, b"" | b"\n" | b"\r\n") && is_followed && identifier.finish() == entry.identity)
 }
 
 /// Replaces everything behind `gap`, in place and all or nothing.
@@ -145,7 +163,9 @@ pub(crate) fn rewrite_settled(
     tail: &[Source<'_>],
 ) -> Result<(), StoreError> {
     let record = redo::decide(place, mailbox, inode, size, gap, tail)?;
-    redo::finish(place, mailbox, &record)
+    redo::finish(place, mailbox, &record)?;
+    drop_aside(record);
+    Ok(())
 }
 
 /// Lists the entries of a mailbox. Reads the whole of it.
