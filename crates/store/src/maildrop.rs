@@ -12,13 +12,17 @@ use std::time::Duration;
 
 use crate::index::{self, Listing};
 use crate::locks::{self, Locked, Session, with_mailboxes};
-use crate::place::{Place, read_at};
+use crate::place::{Place, read_at, read_cached_at};
 use crate::quote::Unquoter;
 use crate::scan::{Entry, Identifier};
 use crate::{Maildrop, StoreError, TextReader, blocking, recover, unique_ids, update};
 
 /// How much of a message is read at once.
 pub(crate) const CHUNK_OCTETS: usize = 64 * 1024;
+
+/// A message of so many octets, its `From ` line included, is read without another thread if it is in memory: that takes less
+/// time than waking one.
+pub(crate) const AT_ONCE_MAX_OCTETS: u64 = 16 * 1024;
 
 /// A mailbox while one POP3 session holds it. Dropping it unlocks and deletes nothing.
 #[derive(Debug)]
@@ -179,6 +183,15 @@ impl TextReader for MboxReader {
                 return Err(StoreError::Io { path: self.place.mailbox(&self.name), source });
             }
         };
+        match passage.next_at_once() {
+            Some(Ok(chunk)) => {
+                self.state = if passage.is_complete { State::Complete } else { State::Reading(passage) };
+                return Ok(chunk);
+            }
+            // What is not as it was listed is looked at again where there is time to say so to others.
+            Some(Err(_)) => *passage = Passage::new(passage.mailbox.clone(), passage.entry),
+            None => {}
+        }
         let (place, name) = (Arc::clone(&self.place), self.name.clone());
         let (chunk, passage) = blocking(&self.place.dir, move || {
             let chunk = passage.next().inspect_err(|error| distrust(&place, &name, error))?;
@@ -219,31 +232,49 @@ impl Passage {
 
     /// The next chunk; blocks the thread.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.next_by(read_at)
+    }
+
+    /// The next chunk of a short message that is in memory; `None` if it is not, and is to be read by [`Passage::next`].
+    /// Blocks for no longer than it takes to copy and hash [`AT_ONCE_MAX_OCTETS`].
+    fn next_at_once(&mut self) -> Option<Result<Option<Vec<u8>>, StoreError>> {
+        if self.entry.end - self.entry.start > AT_ONCE_MAX_OCTETS {
+            return None;
+        }
+        match self.next_by(read_cached_at) {
+            // Nothing has been taken yet.
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => None,
+            result => Some(result),
+        }
+    }
+
+    fn next_by(
+        &mut self,
+        read_at: impl Fn(&File, &mut [u8], u64) -> io::Result<usize>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let (Some(identifier), Some(unquoter)) = (&mut self.identifier, &mut self.unquoter) else { return Ok(None) };
         let path: &Path = &self.mailbox.path;
         let left = usize::try_from(self.entry.end - self.at).unwrap_or(CHUNK_OCTETS);
         let mut block = vec![0; left.min(CHUNK_OCTETS)];
         while self.at < self.entry.end {
-            // The `From ` line goes through the hash alone, in front of the text.
-            let end = if self.at < self.entry.text { self.entry.text } else { self.entry.end };
-            let want = usize::try_from(end - self.at).map_or(CHUNK_OCTETS, |rest| rest.min(CHUNK_OCTETS));
+            let want = usize::try_from(self.entry.end - self.at).map_or(CHUNK_OCTETS, |left| left.min(CHUNK_OCTETS));
             let read = read_at(&self.mailbox.file, &mut block[..want], self.at)
                 .map_err(|source| StoreError::io(path, source))?;
             if read < want {
                 return Err(StoreError::Changed { path: path.to_owned() });
             }
             identifier.push(&block[..read]);
-            if self.at >= self.entry.text {
-                let mut chunk = Vec::with_capacity(read + read / 16);
-                unquoter.push(&block[..read], &mut chunk);
-                if self.held.is_empty() {
-                    self.held = chunk;
-                } else if !chunk.is_empty() {
-                    self.at += read as u64;
-                    return Ok(Some(std::mem::replace(&mut self.held, chunk)));
-                }
-            }
+            // The `From ` line goes through the hash alone, in front of the text.
+            let from_line =
+                usize::try_from(self.entry.text.saturating_sub(self.at)).map_or(read, |line| line.min(read));
             self.at += read as u64;
+            let mut chunk = Vec::with_capacity(read + read / 16);
+            unquoter.push(&block[from_line..read], &mut chunk);
+            if self.held.is_empty() {
+                self.held = chunk;
+            } else if !chunk.is_empty() {
+                return Ok(Some(std::mem::replace(&mut self.held, chunk)));
+            }
         }
         self.is_complete = true;
         if let Some(unquoter) = self.unquoter.take() {
@@ -281,3 +312,7 @@ fn distrust(place: &Place, name: &str, error: &StoreError) {
         index::distrust(place, name);
     }
 }
+
+#[cfg(test)]
+#[path = "maildrop/tests.rs"]
+mod tests;

@@ -316,6 +316,18 @@ pub(crate) fn open_if_there(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
+/// Fills `buffer` from `offset` on if all of that is in the memory of the system; never waits for the disk.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] if it is not, and where the file or the system knows no such reading.
+pub(crate) fn read_cached_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let wanted = buffer.len();
+    match rustix::io::preadv2(file, &mut [io::IoSliceMut::new(buffer)], offset, rustix::io::ReadWriteFlags::NOWAIT) {
+        Ok(read) if read == wanted => Ok(read),
+        _ => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
 /// Fills `buffer` from `offset` on, as far as the file goes.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
