@@ -19,7 +19,7 @@ pub(crate) mod record;
 pub(crate) mod restore;
 pub(crate) mod segment;
 
-use segment::{Found, Segment};
+use segment::{Found, IDLE_OCTETS, Segment};
 
 /// A segment of this many octets is full; of few in tests.
 pub(crate) const SEGMENT_MAX_OCTETS: u64 = if cfg!(test) { 256 * 1024 } else { 16 * 1024 * 1024 };
@@ -302,7 +302,7 @@ impl Journal {
         self.flush_full(place, None);
         if let Some(idle) = idle {
             // It costs space and nothing else.
-            let _ = idle.shrink(place);
+            let _ = idle.shrink(place, IDLE_OCTETS);
         }
     }
 
@@ -312,7 +312,7 @@ impl Journal {
         self.is_now_short_of_space();
         let spare = self.state().spare.clone();
         if let Some(spare) = spare {
-            let _ = spare.shrink(place);
+            let _ = spare.shrink(place, 0);
         }
     }
 
@@ -437,9 +437,6 @@ impl Drop for Ended<'_> {
 fn is_half_full(segment: &Segment) -> bool {
     segment.octets() >= SEGMENT_MAX_OCTETS / 2 || segment.unflushed() >= UNFLUSHED_MAX / 2
 }
-
-/// An idle segment has this many octets at the most.
-const IDLE_OCTETS: u64 = 4096;
 
 /// Whether this is the name of a segment; one that is being made has another.
 pub(crate) fn is_segment(file: &str) -> bool {

@@ -29,6 +29,8 @@ const READ_MAX_OCTETS: u64 = 16 * super::SEGMENT_MAX_OCTETS;
 /// Behind the records zeros are written, at least so many octets: then the next records only overwrite, and a flush of
 /// them commits neither where the file ends nor where its blocks are. Few in tests, which look at each write.
 const AHEAD_MIN_OCTETS: u64 = if cfg!(test) { 4 * 1024 } else { 64 * 1024 };
+/// An idle segment keeps what the next record needs: it would have to be written again before a client is answered.
+pub(crate) const IDLE_OCTETS: u64 = HEADER_OCTETS as u64 + AHEAD_MIN_OCTETS;
 /// At most so many at once; between the two, as many as there are.
 const AHEAD_MAX_OCTETS: u64 = if cfg!(test) { 16 * 1024 } else { 1024 * 1024 };
 /// Between two tries to get the lock.
@@ -212,12 +214,13 @@ impl Segment {
         self.state().names.contains(name)
     }
 
-    /// Keeps no space but the header's. There are no records.
-    pub(crate) fn shrink(&self, place: &Place) -> Result<(), StoreError> {
+    /// Keeps the space of so many octets, and that of the header. There are no records.
+    pub(crate) fn shrink(&self, place: &Place, keep: u64) -> Result<(), StoreError> {
         let state = self.state();
         let _writing = Writing::take(&self.file, &self.path)?;
-        if state.end == HEADER_OCTETS as u64 && self.space()? > state.end {
-            return place.files.set_len(&self.file, &self.path, state.end);
+        let keep = keep.max(state.end);
+        if state.end == HEADER_OCTETS as u64 && self.space()? > keep {
+            return place.files.set_len(&self.file, &self.path, keep);
         }
         Ok(())
     }
