@@ -147,7 +147,7 @@ fn a_folder_that_has_not_changed_is_not_read_again() {
     // Dying changes nothing in the folder,
     theirs.journal.abandon(&first);
     let folder = Folder::of(&ours).unwrap();
-    assert_eq!(not_live(), [first.path.clone()]);
+    assert_eq!(not_live(), std::slice::from_ref(&first.path));
     // nor does giving up one of our own.
     ours.journal.abandon(&own);
     let mut both = [own.path.clone(), first.path.clone()];
