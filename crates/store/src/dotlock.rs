@@ -39,12 +39,16 @@ struct Written {
 }
 
 impl LockFile {
-    /// The file, which says whose it is and since less than [`RENEW_AFTER`]; and whether it was there before.
+    /// The file, which says whose it is and since less than [`RENEW_AFTER`]; and whether it was there before. Another one
+    /// if that cannot be written to any more.
     fn get(&self, place: &Place) -> Result<(Arc<Written>, bool), StoreError> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(written) = &*current {
-            written.renew(place)?;
-            return Ok((Arc::clone(written), true));
+        if let Some(written) = current.take() {
+            if written.renew(place).is_ok() {
+                *current = Some(Arc::clone(&written));
+                return Ok((written, true));
+            }
+            written.remove(place);
         }
         let written = Arc::new(Written::create(place)?);
         *current = Some(Arc::clone(&written));
@@ -55,8 +59,7 @@ impl LockFile {
     fn forget(&self, place: &Place, written: &Arc<Written>) {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(written) = current.take_if(|current| Arc::ptr_eq(current, written)) {
-            // If this fails the next start removes it.
-            let _ = place.files.remove(&written.path);
+            written.remove(place);
         }
     }
 
@@ -97,6 +100,12 @@ impl Written {
         *renewed = write_owner(place, &self.file, &self.path)?;
         Ok(())
     }
+
+    /// Its dotlocks stay.
+    fn remove(&self, place: &Place) {
+        // If this fails the next start removes it.
+        let _ = place.files.remove(&self.path);
+    }
 }
 
 /// Writes what a dotlock says; when that was.
@@ -135,15 +144,17 @@ impl Dotlock {
         self.place.lock_file.forget(&self.place, &self.written);
     }
 
-    /// Removes the dotlock, if it still is ours: it may have been taken for stale. If that fails it stays, and the next
-    /// of us takes it for stale.
+    /// Removes the dotlock, if it still is ours: it may have been taken for stale. If that fails it stays and grows old,
+    /// and the next of us takes it for stale.
     pub(crate) fn release(&mut self) {
         if self.leave {
             return;
         }
-        if self.path.symlink_metadata().is_ok_and(|named| file_id(&named) == self.written.id)
-            && self.place.files.remove(&self.path).is_err()
-        {
+        let is_gone = match self.path.symlink_metadata() {
+            Ok(named) => file_id(&named) != self.written.id || self.place.files.remove(&self.path).is_ok(),
+            Err(_) => false,
+        };
+        if !is_gone {
             self.leave();
         }
     }

@@ -1,6 +1,9 @@
 //! Tests of `dotlock.rs`.
 
+use nix::libc::EIO;
+
 use super::*;
+use crate::files::tests::Fault;
 
 /// holds C-P8
 #[test]
@@ -109,4 +112,42 @@ fn a_dotlock_that_was_renewed_is_another_one() {
     assert!(is_same(&judged, &dotlock.path.symlink_metadata().unwrap()));
     dotlock.written.file.set_modified(SystemTime::now() + RENEW_AFTER).unwrap();
     assert!(!is_same(&judged, &dotlock.path.symlink_metadata().unwrap()));
+}
+
+/// When nobody can tell whether it is still there, it must not look young for as long as the process lives.
+///
+/// holds C-P8
+#[test]
+fn a_dotlock_that_could_not_be_removed_grows_old() {
+    let (dir, place) = place();
+    let mut left = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    // The folder is away for a moment.
+    fs::rename(dir.path(), elsewhere.path().join("moved")).unwrap();
+    left.release();
+    fs::rename(elsewhere.path().join("moved"), dir.path()).unwrap();
+    let old = SystemTime::now() - DOTLOCK_STALE;
+    left.written.file.set_modified(old).unwrap();
+    *left.written.renewed.lock().unwrap() = old;
+    Dotlock::try_new(&place, "bob").unwrap().unwrap().release();
+    assert_eq!(modified(&place, "alice"), old);
+    // The next of us has it.
+    Dotlock::try_new(&place, "alice").unwrap().unwrap().release();
+    assert!(!place.dotlock("alice").exists());
+}
+
+/// A file that cannot be written to any more is of no use, and another one may be.
+///
+/// holds C-P8
+#[test]
+fn a_file_that_cannot_be_renewed_is_replaced() {
+    let (dir, place) = place();
+    let mut first = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    first.release();
+    *first.written.renewed.lock().unwrap() = SystemTime::now() - RENEW_AFTER;
+    place.files.inject(Fault::Fail(0, EIO));
+    let mut second = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    assert_ne!(first.written.id, second.written.id);
+    second.release();
+    assert_eq!(fs::read_dir(dir.path().join(".pillarbox")).unwrap().count(), 2, "one, and the journal");
 }
