@@ -288,6 +288,12 @@ impl Journal {
         Ok(not_live)
     }
 
+    /// Nothing keeps the space of segments that others have removed, even if nobody locks any more.
+    fn forget_seen(&self, place: &Place) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.take_if(|seen| Folder::of(place).map_or(true, |folder| folder != seen.folder));
+    }
+
     /// Flushes the mailboxes of all mail that was accepted, and makes the journal small.
     pub(crate) fn checkpoint(&self, place: &Place) {
         let one_less = |short: u32| short.checked_sub(1);
@@ -299,6 +305,7 @@ impl Journal {
         }
         let idle = state.spare.clone().filter(|_| state.active.is_none() && state.full.is_empty());
         drop(state);
+        self.forget_seen(place);
         self.flush_full(place, None);
         if let Some(idle) = idle {
             // It costs space and nothing else.

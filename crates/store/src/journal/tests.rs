@@ -177,3 +177,29 @@ fn a_folder_that_has_just_changed_is_read_again() {
     assert!(!folder.is_told_apart(50));
     assert!(!Folder { changed: [(100, 5), (200, 7)], ..folder }.is_told_apart(150));
 }
+
+/// Who is idle keeps no space of others: an open file has it after its name is gone.
+///
+/// holds C-C1
+#[test]
+fn who_is_idle_keeps_no_segment_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let [ours, theirs] = two_places(dir.path());
+    let segment = Arc::clone(&theirs.journal.begin(&theirs).unwrap().0);
+    let later = Folder::of(&ours).unwrap().changed[1].0.cast_unsigned() + COARSE_SECONDS + 1;
+    ours.journal.not_live(&ours, later).unwrap();
+    let is_open = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let of =
+            |file: std::io::Result<std::fs::DirEntry>| std::fs::read_link(file.unwrap().path()).unwrap_or_default();
+        let ours: Vec<_> =
+            open.map(of).filter(|file| file.to_string_lossy().contains(&*segment.path.to_string_lossy())).collect();
+        ours.len()
+    };
+    assert_eq!(is_open(), 2);
+    ours.journal.checkpoint(&ours);
+    assert_eq!(is_open(), 2, "it is there");
+    std::fs::remove_file(&segment.path).unwrap();
+    ours.journal.checkpoint(&ours);
+    assert_eq!(is_open(), 1);
+}
