@@ -72,6 +72,9 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
     let growing = all_growing(place, mailboxes);
     commit(place, segment, mailboxes, &growths, &records, first..=last)?;
     drop(records);
+    for (mailbox, growth) in mailboxes.iter().zip(&growths) {
+        segment.grown(mailbox, growth.inode, growth.end());
+    }
     let applied = mailboxes.iter().zip(&growths).filter(|(_, growth)| !growth.grown.is_empty()).try_for_each(
         |(mailbox, growth)| place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old),
     );
@@ -82,7 +85,6 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
     // Not durable: it counts for who finds the journal of a process that was killed. Without it, that one looks itself.
     let _ = segment.append(place, &[Record::Applied { first, last }]);
     for ((mailbox, growth), growing) in mailboxes.iter().zip(&growths).zip(growing) {
-        segment.grown(mailbox, growth.inode, growth.end());
         if let Some(index) = growing {
             index.finish(place, mailbox, Some(&growth.grown));
         }
@@ -105,12 +107,12 @@ pub(crate) fn append_again(place: &Place, mailbox: &mut Locked, id: u64, message
     let mailboxes = std::slice::from_mut(mailbox);
     commit(place, segment, mailboxes, std::slice::from_ref(&growth), &[Record::Delivery(delivery)], id..=id)?;
     let mailbox = &mailboxes[0];
+    segment.grown(mailbox, growth.inode, growth.end());
     if let Err(error) = place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old) {
         // The next try appends it once more, and nobody must see a part of it until then.
         undo(place, segment, mailboxes, std::slice::from_ref(&growth), id, id);
         return Err(error);
     }
-    segment.grown(mailbox, growth.inode, growth.end());
     Ok(placement.at + u64::from(placement.line_end))
 }
 
@@ -145,7 +147,7 @@ pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &M
         .iter()
         .zip(&placements)
         .try_for_each(write)
-        .and_then(|()| mailboxes.iter().try_for_each(|mailbox| place.files.sync_data(&mailbox.file, &mailbox.path)))
+        .and_then(|()| mailboxes.iter().try_for_each(|mailbox| mailbox.sync_data(place)))
         .and_then(|()| segment.append(place, &[Record::Committed { id }]))
         .and_then(|_| segment.sync(place));
     if done.is_err() {
@@ -181,10 +183,7 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), S
     let record = Record::Cut(Cut { id, placement, size, rest });
     make_durable(place, segment, [(mailbox.name.as_str(), inode)].into_iter(), &[record], id..=id)?;
     // Flushed, so that what comes next is never mixed with what was here.
-    let done = place
-        .files
-        .set_len(&mailbox.file, &mailbox.path, gap)
-        .and_then(|()| place.files.sync_all(&mailbox.file, &mailbox.path));
+    let done = place.files.set_len(&mailbox.file, &mailbox.path, gap).and_then(|()| mailbox.sync_all(place));
     if done.is_err() {
         mailbox.leave_dotlock();
         place.journal.abandon(segment);
@@ -207,7 +206,7 @@ fn commit(
     for (mailbox, growth) in mailboxes.iter().zip(growths) {
         // A recovery relies on what stands in front of a message: it is durable, or in a journal as well.
         if growth.old > 0 && segment.end_of(&mailbox.name, growth.inode) != Some(growth.old) {
-            place.files.sync_data(&mailbox.file, &mailbox.path)?;
+            mailbox.sync_data(place)?;
         }
     }
     let files = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));
@@ -298,7 +297,7 @@ pub(crate) fn cut_back(place: &Place, mailbox: &Locked, octets: u64) -> Result<(
         return Ok(());
     }
     place.files.set_len(&mailbox.file, &mailbox.path, octets)?;
-    place.files.sync_all(&mailbox.file, &mailbox.path)
+    mailbox.sync_all(place)
 }
 
 /// The inode number and the size of a mailbox.

@@ -4,6 +4,7 @@
 //! passed, a checkpoint flushes the mailboxes that its records are about; then its space is used again.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -209,22 +210,52 @@ impl Journal {
         let mut state = self.state();
         state.active.take_if(|active| Arc::ptr_eq(active, segment));
         state.full.retain(|full| !Arc::ptr_eq(full, segment));
+        state.retired.retain(|retired| !Arc::ptr_eq(retired, segment));
         drop(state);
         segment.disown();
     }
 
+    /// A flush of a mailbox has failed. The system says so once for each open file, and here all use the same one: what
+    /// waits for a flush of it must not take the next one for that.
+    pub(crate) fn mistrust(&self, place: &Place, name: &str, error: &StoreError) {
+        let mut state = self.state();
+        let State { active, full, retired, .. } = &mut *state;
+        let is_waiting = |segment: &mut Arc<Segment>| segment.is_waiting_for(name);
+        let before = retired.len();
+        let waiting = active.take_if(is_waiting).into_iter().chain(full.extract_if(.., is_waiting));
+        retired.extend(waiting.inspect(|segment| segment.close_mailboxes()));
+        let is_any = retired.len() > before;
+        drop(state);
+        if is_any {
+            note_retired(place, error);
+        }
+    }
+
+    /// Whether a segment waits for a checkpoint, and has not been given up or [mistrusted](Self::mistrust).
+    fn is_full(&self, segment: &Arc<Segment>) -> bool {
+        self.state().full.iter().any(|full| Arc::ptr_eq(full, segment))
+    }
+
     /// Everything of this process up to now that is about a mailbox is over: what stands there is durable. To be called
     /// under its lock, before anything is removed from it.
+    ///
+    /// # Errors
+    /// Also when a flush of it has failed before. Then whoever locks it next writes again what the journal says.
     pub(crate) fn settle(&self, place: &Place, mailbox: &Locked) -> Result<(), StoreError> {
         let mut is_flushed = false;
         let mut flush = || {
             if !std::mem::replace(&mut is_flushed, true) {
-                place.files.sync_data(&mailbox.file, &mailbox.path)?;
+                mailbox.sync_data(place)?;
             }
             Ok(())
         };
         // Not beside a checkpoint, which may use a segment again.
         let _checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let retired = self.state().retired.iter().find(|segment| segment.is_about(&mailbox.name)).map(Arc::clone);
+        if let Some(segment) = retired {
+            self.abandon(&segment);
+            return Err(StoreError::io(&mailbox.path, io::Error::other("it could not be flushed before")));
+        }
         let own = self.own();
         for segment in own.iter().filter(|segment| segment.is_about(&mailbox.name)) {
             flush()?;
@@ -345,22 +376,24 @@ impl Journal {
     fn flush_full(&self, place: &Place, until: Option<Instant>) {
         let _checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let full = self.state().full.clone();
-        for segment in full.iter().filter(|segment| !segment.is_in_use()) {
+        for segment in full.iter().filter(|segment| !segment.is_in_use() && self.is_full(segment)) {
             let keep = segment.octets();
             let done = match segment.flush_mailboxes(place, until) {
                 Ok(false) => return,
+                Ok(true) if !self.is_full(segment) => continue,
                 Ok(true) => segment.reset(place, keep),
                 Err(error) => Err(error),
             };
+            segment.close_mailboxes();
             let mut state = self.state();
-            state.full.retain(|other| !Arc::ptr_eq(other, segment));
+            let is_full = state.full.extract_if(.., |full| Arc::ptr_eq(full, segment)).count() > 0;
             match done {
+                // That is noted already.
+                _ if !is_full => {}
                 Err(error) => {
                     state.retired.push(Arc::clone(segment));
                     drop(state);
-                    place.note(|notes| {
-                        notes.problem(format!("mail stays in the journal until the next start: {error}"))
-                    });
+                    note_retired(place, &error);
                 }
                 Ok(()) if segment.is_trusted() => {
                     drop(state);
@@ -443,6 +476,10 @@ impl Drop for Ended<'_> {
 /// Whether another segment will soon be needed.
 fn is_half_full(segment: &Segment) -> bool {
     segment.octets() >= SEGMENT_MAX_OCTETS / 2 || segment.unflushed() >= UNFLUSHED_MAX / 2
+}
+
+fn note_retired(place: &Place, error: &StoreError) {
+    place.note(|notes| notes.problem(format!("mail stays in the journal until the next start: {error}")));
 }
 
 /// Whether this is the name of a segment; one that is being made has another.

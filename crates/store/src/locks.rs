@@ -94,6 +94,21 @@ impl Locked {
         self.dotlock.leave();
     }
 
+    /// Makes content and length durable.
+    ///
+    /// # Errors
+    /// What waits in the journal for a flush of it stays there.
+    pub(crate) fn sync_data(&self, place: &Place) -> Result<(), StoreError> {
+        let result = place.files.sync_data(&self.file, &self.path);
+        result.inspect_err(|error| place.journal.mistrust(place, &self.name, error))
+    }
+
+    /// [`Locked::sync_data`], and the rest of the inode.
+    pub(crate) fn sync_all(&self, place: &Place) -> Result<(), StoreError> {
+        let result = place.files.sync_all(&self.file, &self.path);
+        result.inspect_err(|error| place.journal.mistrust(place, &self.name, error))
+    }
+
     fn is_at_its_path(&self) -> Result<bool, StoreError> {
         let failed = |source| StoreError::io(&self.path, source);
         let open = self.file.metadata().map_err(failed)?;

@@ -286,7 +286,7 @@ fn settle(place: &Place, queue: &mut Locked) {
     if struck_out.is_empty() {
         return;
     }
-    if let Err(error) = place.files.sync_all(&queue.file, &queue.path) {
+    if let Err(error) = queue.sync_all(place) {
         let what = error.to_string();
         for (owed, _) in struck_out {
             let source = io::Error::other(what.clone());

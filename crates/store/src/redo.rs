@@ -142,7 +142,7 @@ pub(crate) fn finish(place: &Place, mailbox: &mut Locked, record: &Record) -> Re
         let tail = Source::Part { file, path, range: header.octets..header.octets + header.tail };
         copy(&tail, |block, done| files.write_all_at(&mailbox.file, &mailbox.path, block, header.gap + done))?;
         // The tail must be in place for good before the old rest, which says that it may not be, is cut off.
-        files.sync_all(&mailbox.file, &mailbox.path)?;
+        mailbox.sync_all(place)?;
         files.set_len(&mailbox.file, &mailbox.path, header.gap + header.tail)?;
         close(place, mailbox, path)
     };
@@ -228,7 +228,7 @@ pub(crate) fn put_aside(place: &Place, name: &str) -> Result<Redone, StoreError>
 
 /// The mailbox is right: makes that durable and removes the record.
 fn close(place: &Place, mailbox: &Locked, path: &Path) -> Result<(), StoreError> {
-    place.files.sync_all(&mailbox.file, &mailbox.path)?;
+    mailbox.sync_all(place)?;
     place.files.remove(path)?;
     place.sync_side()
 }

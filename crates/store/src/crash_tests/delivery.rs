@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nix::libc::{EDQUOT, EIO, EMFILE, ENOSPC};
 
 use super::{Case, FROM, has_entry};
-use crate::files::tests::Fault;
+use crate::files::tests::{Fault, Operation};
 use crate::journal::segment::IDLE_OCTETS;
 use crate::journal::{FULL_MAX, SEGMENT_MAX_OCTETS, UNFLUSHED_MAX};
 use crate::place::Place;
@@ -534,5 +534,74 @@ fn recovery_costs_what_is_recovered() {
     // A mailbox takes two for its dotlock and two to put that of the dead process aside, a write and a flush.
     assert!(done < 7 * names.len(), "{done} operations");
     assert!(names.iter().all(|name| has_entry(&case.content(name), ALICE, "text\r\n")));
+    case.assert_tidy();
+}
+
+/// How many deliveries to alice a recovery would look after, if the process died now.
+fn unsettled(case: &Case) -> usize {
+    case.die();
+    let dead = case.store.place.journal.dead(&case.store.place).unwrap();
+    dead.iter().map(|found| found.read().unwrap().unwrap().unsettled().len()).sum()
+}
+
+/// The system tells once for each open file that a flush has failed, and a mailbox is open only once: what it says to a
+/// delivery, it does not say to the checkpoint.
+///
+/// holds C-S9
+#[test]
+fn a_checkpoint_does_not_rely_on_a_flush_that_failed_before() {
+    let case = two_mailboxes();
+    case.deliver(&["alice"], "first\r\n").unwrap();
+    // So the next one flushes the mailbox.
+    case.append("alice", "From c Mon Aug 22 23:00:00 2016\nforeign\n\n");
+    case.store.place.files.inject(Fault::Fail(1, EIO));
+    let before = case.content("alice");
+    case.deliver(&["alice"], "second\r\n").unwrap_err();
+    case.store.place.files.inject(Fault::None);
+    assert_eq!(case.content("alice"), before);
+    case.store.place.journal.checkpoint(&case.store.place);
+    assert_eq!(unsettled(&case), 1);
+}
+
+/// Nor does it say it to the next segment what it has said to the first.
+///
+/// holds C-S9
+#[test]
+fn a_flush_that_failed_concerns_all_segments_about_the_mailbox() {
+    let case = two_mailboxes();
+    let long = "0123456789012345678901234567890123456789012345678901234567890123456789\r\n".repeat(800);
+    let segments = || std::fs::read_dir(&case.store.place.segments).unwrap().count();
+    let mut delivered = 0;
+    while segments() < 2 {
+        case.deliver(&["alice"], &long).unwrap();
+        delivered += 1;
+    }
+    case.store.place.files.inject(Fault::Fail(0, EIO));
+    case.store.place.journal.checkpoint(&case.store.place);
+    assert_eq!(unsettled(&case), delivered);
+}
+
+/// What waits in the journal because the mailbox could not be flushed is not over when a later flush succeeds: the
+/// octets may be missing on the disk, and are written again first.
+///
+/// holds C-P7 C-S9
+#[test]
+fn a_removal_does_not_rely_on_a_flush_that_failed_before() {
+    let case = two_mailboxes();
+    case.deliver(&["alice"], "first\r\n").unwrap();
+    case.store.place.files.inject(Fault::Fail(0, EIO));
+    case.store.place.journal.checkpoint(&case.store.place);
+    case.store.place.files.inject(Fault::None);
+    case.store.place.files.start_recording();
+    if case.remove("alice", &[0], || ()).is_err() {
+        case.remove("alice", &[0], || ()).unwrap();
+    }
+    let written = |operation: &Operation| {
+        matches!(operation, Operation::Write(_, octets, at)
+        if *at == ALICE.len() as u64 && octets.ends_with(b"\nfirst\r\n\n"))
+    };
+    assert!(case.store.place.files.stop_recording().iter().any(written));
+    assert!(has_entry(&case.content("alice"), "", "first\r\n"));
+    assert_eq!(unsettled(&case), 0);
     case.assert_tidy();
 }

@@ -106,7 +106,7 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
             Unsettled::Large { .. } => {}
         }
     }
-    place.files.sync_data(&mailbox.file, &mailbox.path)?;
+    mailbox.sync_data(place)?;
     Ok(restored)
 }
 

@@ -248,10 +248,21 @@ impl Segment {
         self.state().names.extend(names);
     }
 
-    /// A mailbox has grown up to `end` and is not flushed.
+    /// A mailbox is about to grow up to `end`, and is not flushed then. Said before it grows, so that whoever fails to
+    /// flush it meanwhile knows.
     pub(crate) fn grown(&self, mailbox: &Locked, inode: u64, end: u64) {
         let (path, file) = (mailbox.path.clone(), Arc::clone(&mailbox.file));
         self.state().unflushed.insert((mailbox.name.clone(), inode), Unflushed { path, file, end });
+    }
+
+    /// They are flushed, or will not be: keeps none of them open.
+    pub(crate) fn close_mailboxes(&self) {
+        self.state().unflushed.clear();
+    }
+
+    /// Whether it waits for a flush of this mailbox.
+    pub(crate) fn is_waiting_for(&self, name: &str) -> bool {
+        self.state().unflushed.keys().any(|(unflushed, _)| unflushed == name)
     }
 
     /// How long a mailbox was when it had grown, unless it has been flushed since.
@@ -274,16 +285,19 @@ impl Segment {
     }
 
     /// Flushes the mailboxes, beginning with none after `until`: `false` if some are left. What has been written to since
-    /// must not be about others: nobody uses the segment.
+    /// must not be about others: nobody uses the segment. They stay open.
     pub(crate) fn flush_mailboxes(&self, place: &Place, until: Option<Instant>) -> Result<bool, StoreError> {
-        let unflushed = std::mem::take(&mut self.state().unflushed);
-        let mut mailboxes: Vec<_> = unflushed.into_values().collect();
-        mailboxes.sort_by(|one, other| one.path.cmp(&other.path));
-        for Unflushed { path, file, .. } in mailboxes {
+        let mailbox = |((name, _), Unflushed { path, file, .. }): (&(String, u64), &Unflushed)| {
+            (path.clone(), name.clone(), Arc::clone(file))
+        };
+        // They wait for it until all is over, so that whoever fails to flush one meanwhile knows.
+        let mut mailboxes: Vec<_> = self.state().unflushed.iter().map(mailbox).collect();
+        mailboxes.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        for (path, name, file) in mailboxes {
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(false);
             }
-            place.files.sync_data(&file, &path)?;
+            place.files.sync_data(&file, &path).inspect_err(|error| place.journal.mistrust(place, &name, error))?;
         }
         Ok(true)
     }
