@@ -39,20 +39,20 @@ struct Written {
 }
 
 impl LockFile {
-    /// The file, which says whose it is and since less than [`RENEW_AFTER`]; and whether it was there before. Another one
-    /// if that cannot be written to any more.
-    fn get(&self, place: &Place) -> Result<(Arc<Written>, bool), StoreError> {
+    /// The file, which says whose it is and since less than [`RENEW_AFTER`]. Another one if that cannot be written to any
+    /// more.
+    fn get(&self, place: &Place) -> Result<Arc<Written>, StoreError> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(written) = current.take() {
             if written.renew(place).is_ok() {
                 *current = Some(Arc::clone(&written));
-                return Ok((written, true));
+                return Ok(written);
             }
             written.remove(place);
         }
         let written = Arc::new(Written::create(place)?);
         *current = Some(Arc::clone(&written));
-        Ok((written, false))
+        Ok(written)
     }
 
     /// The next dotlock is a name of another file. What has the name of one already keeps it.
@@ -99,6 +99,10 @@ impl Written {
         }
         *renewed = write_owner(place, &self.file, &self.path)?;
         Ok(())
+    }
+
+    fn is_removed(&self) -> bool {
+        self.path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Its dotlocks stay.
@@ -161,12 +165,12 @@ impl Dotlock {
 
     fn create(place: &Arc<Place>, path: PathBuf) -> Result<Option<Self>, StoreError> {
         loop {
-            let (written, was_there) = place.lock_file.get(place)?;
+            let written = place.lock_file.get(place)?;
             match place.files.link(&written.path, &path) {
                 Ok(()) => return Ok(Some(Self { place: Arc::clone(place), path, written, leave: false })),
                 Err(error) if already_exists(&error) => return Ok(None),
-                // Somebody has removed our file.
-                Err(error) if not_found(&error) && was_there => place.lock_file.forget(place, &written),
+                // Another process, which takes us for dead. A process does so when it starts, and not again and again.
+                Err(error) if not_found(&error) && written.is_removed() => place.lock_file.forget(place, &written),
                 Err(error) => return Err(error),
             }
         }

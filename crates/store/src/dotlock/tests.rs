@@ -1,5 +1,8 @@
 //! Tests of `dotlock.rs`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use nix::libc::EIO;
 
 use super::*;
@@ -150,4 +153,38 @@ fn a_file_that_cannot_be_renewed_is_replaced() {
     assert_ne!(first.written.id, second.written.id);
     second.release();
     assert_eq!(fs::read_dir(dir.path().join(".pillarbox")).unwrap().count(), 2, "one, and the journal");
+}
+
+/// The start of a process in another container, where ours does not exist or is another, does so.
+///
+/// holds C-P8
+#[test]
+fn who_removes_the_file_again_and_again_keeps_nobody_out() {
+    let (_dir, place) = place();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                for file in place.names_in(&place.side).unwrap().iter().filter(|file| file.starts_with("lock-")) {
+                    let _ = fs::remove_file(place.side.join(file));
+                }
+            }
+        });
+        let locked: Vec<_> = (0..2000)
+            .map(|_| {
+                Dotlock::try_new(&place, "alice").map(|dotlock| {
+                    dotlock.is_some_and(|mut dotlock| {
+                        dotlock.release();
+                        true
+                    })
+                })
+            })
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(
+            locked.iter().all(|locked| matches!(locked, Ok(true))),
+            "{:?}",
+            locked.iter().find(|locked| locked.is_err())
+        );
+    });
 }
