@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -12,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use pillarbox_proto::smtp::MESSAGE_MAX_OCTETS;
 use pillarbox_relay::deliver::SMTP_PORT;
-use pillarbox_server::loopback;
+use pillarbox_server::{CONNECTIONS_MAX, loopback};
 
 use crate::author::AUTHOR;
 use crate::failure::{Failure, exit, report};
@@ -217,6 +218,9 @@ pub struct Serve {
     /// Largest message that is taken, in octets
     #[arg(long, value_name = "OCTETS", default_value_t = MESSAGE_MAX_OCTETS)]
     pub max_size: u64,
+    /// Clients of SMTP, and of POP3, that are served at once
+    #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_USUAL)]
+    pub max_connections: NonZero<usize>,
     /// How often mail for other domains is sent on: 30s, 1m, 2h, never
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_interval)]
     pub forward_every: Interval,
@@ -285,6 +289,12 @@ fn parse_time(text: &str) -> Result<Duration, String> {
 fn parse_interval(text: &str) -> Result<Interval, String> {
     if text == "never" { Ok(None) } else { parse_time(text).map(Some) }
 }
+
+/// Clients that are served at once where no number is given.
+const CONNECTIONS_USUAL: NonZero<usize> = match NonZero::new(CONNECTIONS_MAX) {
+    Some(connections) => connections,
+    None => NonZero::<usize>::MIN,
+};
 
 /// The folder used where none is named: in the current folder, as in the seed's example.
 pub const DEFAULT_DIR: &str = "mailtest";

@@ -40,13 +40,13 @@ pub struct Host {
 
 impl Host {
     /// Starts the worker threads and listens to SIGINT and SIGTERM. `verbose` writes the transcript to stderr. `services`
-    /// is how many will be served: they share the descriptors.
+    /// is how many will be served, each for up to so many `connections` at once: they share the descriptors.
     ///
     /// # Errors
     /// When the system gives no threads or takes no signal handlers.
-    pub fn start(verbose: bool, services: usize) -> Result<Self, Failure> {
+    pub fn start(verbose: bool, services: usize, connections: usize) -> Result<Self, Failure> {
         let failed = |error| Failure::new(exit::OS_ERROR, format_args!("cannot start: {error}"));
-        let connections_max = connections_max(raise_descriptor_limit(), services);
+        let connections_max = connections_max(connections, raise_descriptor_limit(), services);
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         let stop = {
             let _inside = runtime.enter();

@@ -26,7 +26,7 @@ pub fn run(options: Serve) -> Result<(), Failure> {
         Some(dir) => dir,
         None => default_dir()?,
     };
-    let mut host = Host::start(options.verbose, 2)?;
+    let mut host = Host::start(options.verbose, 2, options.max_connections.get())?;
     let store = folder::open(&dir, true)?;
     host.tell_repairs(&store);
     let mailboxes = store.mailboxes()?;

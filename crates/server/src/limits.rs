@@ -2,7 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Connections open at once; the next one is told so and closed (C-C1).
+/// Connections open at once, unless somebody wants another number; the next one is told so and closed (C-C1).
 pub const CONNECTIONS_MAX: usize = 10_000;
 
 /// Descriptors that connections leave free: listeners, mailboxes, locks and temporary files need them.
@@ -18,11 +18,11 @@ pub fn raise_descriptor_limit() -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// How many connections each of so many servers in one process may have under a limit of descriptors:
-/// [`CONNECTIONS_MAX`], or fewer where descriptors are scarce.
+/// How many connections each of so many servers in one process may have under a limit of descriptors: as many as are
+/// `wanted`, or fewer where descriptors are scarce.
 #[must_use]
-pub fn connections_max(descriptors: usize, servers: usize) -> usize {
-    CONNECTIONS_MAX.min(descriptors.saturating_sub(DESCRIPTORS_KEPT) / servers.max(1)).max(1)
+pub fn connections_max(wanted: usize, descriptors: usize, servers: usize) -> usize {
+    wanted.min(descriptors.saturating_sub(DESCRIPTORS_KEPT) / servers.max(1)).max(1)
 }
 
 #[cfg(test)]

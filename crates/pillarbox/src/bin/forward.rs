@@ -7,6 +7,7 @@ use pillarbox::failure::{Failure, exit};
 use pillarbox::folder;
 use pillarbox::forward::Forwarder;
 use pillarbox::host::{Host, say};
+use pillarbox_server::CONNECTIONS_MAX;
 
 fn main() -> ExitCode {
     cli::run("forward", |options: Forward| {
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         };
-        let mut host = Host::start(options.verbose, 0)?;
+        let mut host = Host::start(options.verbose, 0, CONNECTIONS_MAX)?;
         let store = folder::open(&dir, options.verbose)?;
         if options.verbose {
             host.tell_repairs(&store);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pillarbox::cli::{self, Smtp};
 use pillarbox::host::Host;
 use pillarbox::{folder, smtp};
+use pillarbox_server::CONNECTIONS_MAX;
 
 fn main() -> ExitCode {
     cli::run("smtp", |options: Smtp| {
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         };
-        let mut host = Host::start(options.common.verbose, 1)?;
+        let mut host = Host::start(options.common.verbose, 1, CONNECTIONS_MAX)?;
         let store = folder::open(&dir, options.common.verbose)?;
         if options.common.verbose {
             host.tell_repairs(&store);

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::program::{Program, binary, read_line};
+use crate::program::{Program, binary, read_line, read_to_close};
 
 const SERVERS: [&str; 3] = ["echoserver", "smtp", "pop3"];
 
@@ -56,6 +56,7 @@ fn wrong_command_lines_exit_64_with_a_usage_line() {
     check_refused("echoserver", &[dir], 64, "Usage:");
     check_refused("pillarbox", &[], 64, "Usage:");
     check_refused("pillarbox", &["serve", "--smtp", "0.0.0.0:0", dir], 64, "loopback");
+    check_refused("pillarbox", &["serve", "--max-connections", "0", dir], 64, "zero");
     check_refused("pillarbox", &["user", "add", "../x", "--dir", dir], 64, "letters");
 }
 
@@ -173,6 +174,35 @@ fn other_addresses_are_taken_with_a_warning() {
         }
         assert!(program.line().is_none(), "one address, one line");
     }
+}
+
+/// holds C-C1
+#[test]
+fn serve_takes_as_many_clients_as_it_is_told() {
+    let home = TempDir::new().unwrap();
+    let mut command = Command::new(binary("pillarbox"));
+    command.args(["serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--max-connections", "2"]);
+    let mut program = Program::listen(
+        {
+            command.current_dir(home.path());
+            command
+        },
+        2,
+    );
+    let mut greeted = || {
+        let mut client = program.connect();
+        (read_line(&mut client), client)
+    };
+    let clients = [greeted(), greeted()];
+    assert!(clients.iter().all(|(greeting, _)| greeting.starts_with("220 ")));
+    let (refusal, mut third) = greeted();
+    assert_eq!(refusal, "421 localhost Too many connections, try again later\r\n");
+    assert_eq!(read_to_close(&mut third), "");
+    // POP3 has as many for itself.
+    let pop3 = std::net::TcpStream::connect(program.listening[1]).unwrap();
+    assert_eq!(read_line(&mut { pop3 }), "+OK POP3 ready [localhost]\r\n");
+    drop(clients);
+    program.stop();
 }
 
 /// Without DIR, `pillarbox serve` makes one with a mailbox; the hints it prints are true.
