@@ -20,8 +20,13 @@ use crate::transcript::Log;
 pub const READ_OCTETS: usize = 64 * 1024;
 
 /// Octets, read and sent together, after which a connection waits behind those of others. A client that sends without end
-/// would otherwise be read from a hundred times in a row, and each step of an honest client would wait for that.
+/// would otherwise be read from a hundred times in a row, and each step of an honest client would wait for that. Requests
+/// count as well ([`REQUEST_OCTETS`]).
 pub const TURN_OCTETS: usize = 64 * 1024;
+
+/// As so many octets each request counts that was performed: what a store does at once, without another thread, may take as
+/// long as it takes to send them, however short the reply is.
+pub const REQUEST_OCTETS: usize = 4 * 1024;
 
 /// After the stop signal, how long the command under way may take: a commit that has begun is finished, a client that
 /// does not read or a lock held elsewhere is left behind (C-C9).
@@ -90,6 +95,7 @@ pub async fn drive<S: Session>(
                     Performed::Late => connection.abandon(),
                     Performed::Stuck => return Ok(()),
                 }
+                in_turn += REQUEST_OCTETS;
                 idle_ends.as_mut().reset(Instant::now() + idle);
             }
             Todo::Receive => {

@@ -14,7 +14,8 @@ use std::time::Duration;
 use pillarbox_proto::connection::REPLIES_MAX_OCTETS;
 use pillarbox_proto::{Connection, Line, Replies, Session, Step, echo, pop3, smtp};
 use pillarbox_server::{
-    Backend, LINGER, Log, READ_OCTETS, REPLIES_WAIT_MAX, STOP_GRACE, Server, Service, TURN_OCTETS, bind, drive,
+    Backend, LINGER, Log, READ_OCTETS, REPLIES_WAIT_MAX, REQUEST_OCTETS, STOP_GRACE, Server, Service, TURN_OCTETS,
+    bind, drive,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
@@ -288,6 +289,41 @@ async fn a_client_that_sends_without_end_is_read_in_turn_with_others() {
         driven.await.unwrap().unwrap();
         assert!(seen >= ROUNDS * READ_OCTETS && turns >= ROUNDS, "{seen} octets in {turns} turns");
     }
+}
+
+/// Counts what it performs, each at once.
+struct AtOnce(Arc<AtomicUsize>);
+
+impl Backend<Parrot> for AtOnce {
+    async fn perform(&mut self, _: Duration) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Requests that are performed at once and have short replies are no reason to keep others waiting.
+///
+/// holds C-C1
+#[tokio::test]
+async fn a_client_that_asks_without_end_is_answered_in_turn_with_others() {
+    const IN_TURN: usize = TURN_OCTETS / REQUEST_OCTETS;
+    let line = b"WAIT 0000000000\n";
+    let octets = line.repeat(READ_OCTETS / line.len());
+    let asked = octets.len() / line.len();
+    let flood = Flood { octets, left: 1, passed: Arc::default() };
+    let performed = Arc::new(AtomicUsize::new(0));
+    let backend = AtOnce(Arc::clone(&performed));
+    let driven = tokio::spawn(async move {
+        drive(flood, Connection::new(Parrot), backend, &CancellationToken::new(), &Log::silent()).await
+    });
+    let mut seen = 0;
+    while !driven.is_finished() {
+        tokio::task::yield_now().await;
+        let now = performed.load(Ordering::Relaxed);
+        assert!(now - seen <= IN_TURN, "{} requests in one turn", now - seen);
+        seen = now;
+    }
+    driven.await.unwrap().unwrap();
+    assert_eq!(seen, asked);
 }
 
 /// The space to read into is there while something is read, not while a connection waits.
