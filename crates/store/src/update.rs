@@ -191,9 +191,21 @@ pub(crate) fn list_range(mailbox: &Locked, range: Range<u64>) -> Result<Vec<Entr
     };
     let mut done: Vec<_> = on_all_cores(&mailbox.path, parts.len(), work)?.into_iter().flatten().collect();
     done.sort_unstable_by_key(|(number, _)| *number);
-    let mut entries = Vec::with_capacity(done.iter().map(|(_, entries)| entries.len()).sum());
-    done.into_iter().for_each(|(_, part)| entries.extend(part));
-    Ok(entries)
+    let starts = parts.iter().map(|part| part.start);
+    Ok(joined(starts.zip(done.into_iter().map(|(_, entries)| entries)).collect()))
+}
+
+/// The entries of all parts, each with where it begins. If somebody who takes no locks has cut the file while a part was
+/// read, they end there, as they do when the file is read in one go; even if it has grown again behind that.
+fn joined(parts: Vec<(u64, Vec<Entry>)>) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::with_capacity(parts.iter().map(|(_, entries)| entries.len()).sum());
+    for (start, part) in parts {
+        if entries.last().is_some_and(|last| last.next != start) {
+            break;
+        }
+        entries.extend(part);
+    }
+    entries
 }
 
 /// Which of `current` are to go: for each to be deleted, one that is the same. If there are fewer of the same than were
@@ -241,3 +253,7 @@ fn kept_ranges(entries: &[Entry], doomed: &[bool]) -> Vec<Range<u64>> {
     }
     kept
 }
+
+#[cfg(test)]
+#[path = "update/tests.rs"]
+mod tests;

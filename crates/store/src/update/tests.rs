@@ -1,0 +1,41 @@
+//! Tests of `update.rs`.
+
+use super::*;
+
+const ENTRY: &str = "From a Mon Aug 22 23:00:00 2016\ntext\n\n";
+
+fn entries(octets: &[u8], at: Range<usize>) -> Vec<Entry> {
+    let range = at.start as u64..at.end as u64;
+    let read_at = |buffer: &mut [u8], offset| {
+        let rest = octets.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    };
+    scan_range(range, read_at).unwrap()
+}
+
+/// A part that was read while the file was cut has a shorter end than the next one has a beginning: what would be between
+/// them belongs to nobody, and a removal would drop it.
+///
+/// holds C-P7
+#[test]
+fn a_file_that_is_cut_and_grows_again_while_it_is_listed_ends_where_it_was_cut() {
+    let mbox = ENTRY.repeat(6).into_bytes();
+    let (first, second) = (3 * ENTRY.len(), 6 * ENTRY.len());
+    for cut in 0..first {
+        let parts = vec![(0, entries(&mbox[..cut], 0..first)), (first as u64, entries(&mbox, first..second))];
+        let listed = joined(parts);
+        if cut > 0 {
+            let in_one_go = entries(&mbox[..cut], 0..second);
+            assert_eq!(listed, in_one_go, "cut at {cut}");
+        }
+        assert!(listed.windows(2).all(|pair| pair[0].next == pair[1].start), "cut at {cut}");
+    }
+    let parts = vec![(0, entries(&mbox, 0..first)), (first as u64, entries(&mbox, first..second))];
+    assert_eq!(joined(parts), entries(&mbox, 0..second));
+    // Empty lines in front are no entry, and no reason to end.
+    let parts = vec![(0, Vec::new()), (first as u64, entries(&mbox, first..second))];
+    assert_eq!(joined(parts).len(), 3);
+    assert!(joined(Vec::new()).is_empty());
+}
