@@ -39,3 +39,7 @@ pub(crate) fn drop_aside<T: Send + 'static>(last: T) {
     // Where no thread can be started it is dropped at once.
     let _ = thread::Builder::new().name("closing".to_owned()).spawn(move || drop(last));
 }
+
+#[cfg(test)]
+#[path = "threads/tests.rs"]
+mod tests;

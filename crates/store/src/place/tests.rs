@@ -1,5 +1,7 @@
 //! Tests of `place.rs`.
 
+use std::os::fd::OwnedFd;
+
 use nix::libc::EIO;
 
 use super::*;
@@ -29,4 +31,34 @@ fn the_working_folder_is_durable_before_it_is_used() {
     }
     assert_eq!(open(Fault::None).unwrap(), 4);
     assert_eq!(open(Fault::None).unwrap(), 1, "later there is nothing to flush");
+}
+
+/// holds C-P5
+#[test]
+fn what_may_not_be_in_memory_is_left_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, "x".repeat(100)).unwrap();
+    let file = File::open(&path).unwrap();
+    let is_left = |file: &File, octets, offset| {
+        let mut buffer = vec![0; octets];
+        match read_cached_at(file, &mut buffer, offset) {
+            Ok(read) => {
+                assert_eq!((read, buffer), (octets, vec![b'x'; octets]));
+                false
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                true
+            }
+        }
+    };
+    // Whether it is in memory is for the system to say, but never is a part of what was asked for.
+    let _ = is_left(&file, 100, 0);
+    assert!(is_left(&file, 101, 0) && is_left(&file, 1, 100), "it ends before");
+    // Files that know no such reading, and cannot be read from a place at all.
+    assert!(is_left(&File::open("/proc/self/status").unwrap(), 10, 0));
+    let (pipe, _writer) = io::pipe().unwrap();
+    assert!(is_left(&File::from(OwnedFd::from(pipe)), 1, 0));
+    assert!(is_left(&File::options().write(true).open(&path).unwrap(), 100, 0), "it is not for reading");
 }

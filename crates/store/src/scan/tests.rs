@@ -178,6 +178,24 @@ fn a_mailbox_is_cut_where_entries_begin() {
     assert_eq!(count_of(&(long + &mbox), 3), 2);
 }
 
+/// A part is read in blocks from where it begins, so blocks end elsewhere than in a mailbox that is read in one go.
+///
+/// holds C-P9
+#[test]
+fn a_block_of_a_part_may_end_anywhere() {
+    for (line, separator) in [(LF, "\n"), (LF, "\r\n"), (CRLF, "")] {
+        let first = format!("{line}{}\n{separator}", "a".repeat(SCAN_BLOCK_OCTETS / 2));
+        for beyond in [0, 1, 2, 3, 4, 7, 20, line.len(), line.len() + 1, line.len() + 2, line.len() + 3] {
+            let fill = SCAN_BLOCK_OCTETS - line.len() - beyond;
+            let second = format!("{line}{}\n{separator}", "b".repeat(fill));
+            let mbox = format!("{first}{second}{line}>From c\n{separator}").repeat(2);
+            for count in [3, 5] {
+                assert_eq!(scanned_in_parts(mbox.as_bytes(), count), scanned(mbox.as_bytes()), "{beyond} in {count}");
+            }
+        }
+    }
+}
+
 /// Work is counted, not timed: each octet is read once, and little is looked at again.
 ///
 /// holds C-P9
