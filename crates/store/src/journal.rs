@@ -4,17 +4,16 @@
 //! passed, a checkpoint flushes the mailboxes that its records are about; then its space is used again.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::StoreError;
 use crate::index::COARSE_SECONDS;
 use crate::locks::Locked;
 use crate::place::Place;
+use crate::{StoreError, recover};
 
 pub(crate) mod record;
 pub(crate) mod restore;
@@ -49,6 +48,8 @@ pub(crate) struct Journal {
     making: Mutex<()>,
     /// The disk was full: until so many checkpoints from now nothing is written ahead.
     short: AtomicU32,
+    /// Segments were given up, and nobody has tried to recover them.
+    is_given_up: AtomicBool,
     /// The id of the next delivery. Ids begin at random, so that those of different processes differ.
     next_id: Mutex<Option<u64>>,
     ticker: Mutex<Option<Arc<Ticker>>>,
@@ -79,9 +80,6 @@ struct State {
     full: Vec<Arc<Segment>>,
     /// Free for use.
     spare: Option<Arc<Segment>>,
-    /// A flush of a mailbox or of the segment failed. They stay for the next start to recover; until then they only
-    /// say that their writer lives.
-    retired: Vec<Arc<Segment>>,
     /// Files whose names have been made durable by this process.
     known: HashMap<String, u64>,
 }
@@ -207,31 +205,34 @@ impl Journal {
 
     /// Gives a segment up: whoever locks one of its mailboxes next recovers it, as if this process had died.
     pub(crate) fn abandon(&self, segment: &Arc<Segment>) {
-        let mut state = self.state();
-        state.active.take_if(|active| Arc::ptr_eq(active, segment));
-        state.full.retain(|full| !Arc::ptr_eq(full, segment));
-        state.retired.retain(|retired| !Arc::ptr_eq(retired, segment));
-        drop(state);
+        self.give_up(|other| Arc::ptr_eq(other, segment));
+        // Also if it was given up already: it is in use.
         segment.disown();
     }
 
-    /// A flush of a mailbox has failed. The system says so once for each open file, and here all use the same one: what
-    /// waits for a flush of it must not take the next one for that.
-    pub(crate) fn mistrust(&self, place: &Place, name: &str, error: &StoreError) {
+    /// Gives up those segments with records in them for which it is true; whether there are any.
+    fn give_up(&self, is_one: impl Fn(&Arc<Segment>) -> bool) -> bool {
         let mut state = self.state();
-        let State { active, full, retired, .. } = &mut *state;
-        let is_waiting = |segment: &mut Arc<Segment>| segment.is_waiting_for(name);
-        let before = retired.len();
-        let waiting = active.take_if(is_waiting).into_iter().chain(full.extract_if(.., is_waiting));
-        retired.extend(waiting.inspect(|segment| segment.close_mailboxes()));
-        let is_any = retired.len() > before;
+        let State { active, full, .. } = &mut *state;
+        let active = active.take_if(|segment| is_one(segment));
+        let given_up: Vec<_> = active.into_iter().chain(full.extract_if(.., |segment| is_one(segment))).collect();
         drop(state);
-        if is_any {
-            note_retired(place, error);
+        given_up.iter().for_each(|segment| segment.disown());
+        if !given_up.is_empty() {
+            self.is_given_up.store(true, Ordering::Relaxed);
+        }
+        !given_up.is_empty()
+    }
+
+    /// A flush of a mailbox has failed: gives up what waits for one. No later flush says that what was to be written then
+    /// is on the disk, to nobody; so it is written again, by whoever locks the mailbox next.
+    pub(crate) fn mistrust(&self, place: &Place, name: &str, error: &StoreError) {
+        if self.give_up(|segment| segment.is_waiting_for(name)) {
+            note_given_up(place, error);
         }
     }
 
-    /// Whether a segment waits for a checkpoint, and has not been given up or [mistrusted](Self::mistrust).
+    /// Whether a segment waits for a checkpoint, and has not been given up.
     fn is_full(&self, segment: &Arc<Segment>) -> bool {
         self.state().full.iter().any(|full| Arc::ptr_eq(full, segment))
     }
@@ -240,7 +241,7 @@ impl Journal {
     /// under its lock, before anything is removed from it.
     ///
     /// # Errors
-    /// Also when a flush of it has failed before. Then whoever locks it next writes again what the journal says.
+    /// Also when a flush of it has failed since it was locked.
     pub(crate) fn settle(&self, place: &Place, mailbox: &Locked) -> Result<(), StoreError> {
         let mut is_flushed = false;
         let mut flush = || {
@@ -251,11 +252,6 @@ impl Journal {
         };
         // Not beside a checkpoint, which may use a segment again.
         let _checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
-        let retired = self.state().retired.iter().find(|segment| segment.is_about(&mailbox.name)).map(Arc::clone);
-        if let Some(segment) = retired {
-            self.abandon(&segment);
-            return Err(StoreError::io(&mailbox.path, io::Error::other("it could not be flushed before")));
-        }
         let own = self.own();
         for segment in own.iter().filter(|segment| segment.is_about(&mailbox.name)) {
             flush()?;
@@ -272,8 +268,8 @@ impl Journal {
     /// The segments of this process.
     fn own(&self) -> Vec<Arc<Segment>> {
         let state = self.state();
-        let State { active, full, spare, retired, .. } = &*state;
-        active.iter().chain(full).chain(spare).chain(retired).map(Arc::clone).collect()
+        let State { active, full, spare, .. } = &*state;
+        active.iter().chain(full).chain(spare).map(Arc::clone).collect()
     }
 
     /// The segments of processes that are dead.
@@ -384,26 +380,23 @@ impl Journal {
                 Ok(true) => segment.reset(place, keep),
                 Err(error) => Err(error),
             };
+            let is_this = |full: &Arc<Segment>| Arc::ptr_eq(full, segment);
+            if let Err(error) = done {
+                // Unless it has been given up meanwhile, and that is noted.
+                if self.give_up(is_this) {
+                    note_given_up(place, &error);
+                }
+                continue;
+            }
             segment.close_mailboxes();
-            let mut state = self.state();
-            let is_full = state.full.extract_if(.., |full| Arc::ptr_eq(full, segment)).count() > 0;
-            match done {
-                // That is noted already.
-                _ if !is_full => {}
-                Err(error) => {
-                    state.retired.push(Arc::clone(segment));
-                    drop(state);
-                    note_retired(place, &error);
-                }
-                Ok(()) if segment.is_trusted() => {
-                    drop(state);
-                    self.keep_spare(place, segment);
-                }
-                Ok(()) => {
-                    drop(state);
-                    // It says nothing any more; if this fails, the next start removes it.
-                    let _ = place.files.remove(&segment.path);
-                }
+            if self.state().full.extract_if(.., |full| is_this(full)).count() == 0 {
+                continue;
+            }
+            if segment.is_trusted() {
+                self.keep_spare(place, segment);
+            } else {
+                // It says nothing any more; if this fails, the next start removes it.
+                let _ = place.files.remove(&segment.path);
             }
         }
     }
@@ -478,8 +471,8 @@ fn is_half_full(segment: &Segment) -> bool {
     segment.octets() >= SEGMENT_MAX_OCTETS / 2 || segment.unflushed() >= UNFLUSHED_MAX / 2
 }
 
-fn note_retired(place: &Place, error: &StoreError) {
-    place.note(|notes| notes.problem(format!("mail stays in the journal until the next start: {error}")));
+fn note_given_up(place: &Place, error: &StoreError) {
+    place.note(|notes| notes.problem(format!("mail stays in the journal until it can be written again: {error}")));
 }
 
 /// Whether this is the name of a segment; one that is being made has another.
@@ -560,7 +553,13 @@ fn tick(place: &Weak<Place>, ticker: &Ticker) {
                 // Whoever needs it will be told.
                 let _ = journal.make_spare(&place);
             }
-            Ring::No => journal.checkpoint(&place),
+            Ring::No => {
+                journal.checkpoint(&place);
+                // Once: what cannot be recovered now is for whoever locks its mailbox, or for the next start.
+                if journal.is_given_up.swap(false, Ordering::Relaxed) {
+                    recover::again(&place);
+                }
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -42,7 +42,9 @@ pub(crate) struct Locked {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     /// Open for reading and writing. May be kept when the lock is gone.
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<OpenMailbox>,
+    /// So many flushes of it that failed are known here: those from before it was locked, and those that were told.
+    told: AtomicU64,
     dotlock: Dotlock,
     // Last, so that it is given on when the others are back.
     turn: Turn,
@@ -61,7 +63,7 @@ impl Locked {
                 Err(back) => turn = back,
             }
         }
-        let file = Arc::new(place.open_mailbox(&turn.name)?);
+        let file = Arc::new(OpenMailbox::new(place.open_mailbox(&turn.name)?));
         let tried = Self::try_with(place, file, turn)?;
         if let Ok(locked) = &tried {
             place.opened.put(&locked.name, &locked.file);
@@ -69,7 +71,7 @@ impl Locked {
         Ok(tried)
     }
 
-    fn try_with(place: &Arc<Place>, file: Arc<File>, turn: Turn) -> Result<Result<Self, Turn>, StoreError> {
+    fn try_with(place: &Arc<Place>, file: Arc<OpenMailbox>, turn: Turn) -> Result<Result<Self, Turn>, StoreError> {
         let name = turn.name.clone();
         let path = place.mailbox(&name);
         if !try_lock(&file, &path)? {
@@ -83,7 +85,9 @@ impl Locked {
                 return not_had.map(|_| Err(turn));
             }
         };
-        let locked = Self { name, path, file, dotlock, turn };
+        // What a flush fails to write from now on may be ours.
+        let told = AtomicU64::new(file.failures());
+        let locked = Self { name, path, file, told, dotlock, turn };
         // Another program may have put a new file in its place before we had the locks.
         if locked.is_at_its_path()? { Ok(Ok(locked)) } else { Ok(Err(locked.into_turn())) }
     }
@@ -97,16 +101,25 @@ impl Locked {
     /// Makes content and length durable.
     ///
     /// # Errors
-    /// What waits in the journal for a flush of it stays there.
+    /// Also when somebody else has failed to flush it since it was locked, which is told once. What waits in the journal
+    /// for a flush of it is given up then.
     pub(crate) fn sync_data(&self, place: &Place) -> Result<(), StoreError> {
-        let result = place.files.sync_data(&self.file, &self.path);
-        result.inspect_err(|error| place.journal.mistrust(place, &self.name, error))
+        self.flush(place, || place.files.sync_data(&self.file, &self.path))
     }
 
     /// [`Locked::sync_data`], and the rest of the inode.
     pub(crate) fn sync_all(&self, place: &Place) -> Result<(), StoreError> {
-        let result = place.files.sync_all(&self.file, &self.path);
-        result.inspect_err(|error| place.journal.mistrust(place, &self.name, error))
+        self.flush(place, || place.files.sync_all(&self.file, &self.path))
+    }
+
+    fn flush(&self, place: &Place, sync: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let result = self.file.flush(place, &self.name, sync);
+        let failures = self.file.failures();
+        let is_told = self.told.swap(failures, Ordering::Relaxed) == failures;
+        if is_told || result.is_err() {
+            return result;
+        }
+        Err(StoreError::io(&self.path, std::io::Error::other("a flush of it has failed meanwhile")))
     }
 
     fn is_at_its_path(&self) -> Result<bool, StoreError> {
@@ -282,6 +295,50 @@ impl Drop for Held {
     }
 }
 
+/// A mailbox that is open, for all of this process that use it. That a flush has failed the system says once for each open
+/// file; here it is told to each who had the mailbox locked then, and to the journal.
+#[derive(Debug)]
+pub(crate) struct OpenMailbox {
+    file: File,
+    /// One at a time: of two, one would hear of a failure, and the other would go on before that has been told.
+    flushing: Mutex<()>,
+    /// How many have failed.
+    failures: AtomicU64,
+}
+
+impl OpenMailbox {
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, flushing: Mutex::new(()), failures: AtomicU64::new(0) }
+    }
+
+    /// Flushes it by `sync`. If that fails, what waits in the journal for a flush of it is given up.
+    pub(crate) fn flush(
+        &self,
+        place: &Place,
+        name: &str,
+        sync: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        sync().inspect_err(|error| {
+            place.journal.mistrust(place, name, error);
+            // Behind that: who locks it from now on, and is told nothing, recovers what was given up.
+            self.failures.fetch_add(1, Ordering::AcqRel);
+        })
+    }
+
+    fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Acquire)
+    }
+}
+
+impl std::ops::Deref for OpenMailbox {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
 /// The mailboxes that are open in this process for whatever reason: opening them again would cost more than all the rest of
 /// a lock. Who keeps a file open decides for how long; who locks one looks whether it still has its name.
 #[derive(Debug, Default)]
@@ -289,17 +346,17 @@ pub(crate) struct Opened(Mutex<OpenedFiles>);
 
 #[derive(Debug, Default)]
 struct OpenedFiles {
-    files: HashMap<String, Weak<File>>,
+    files: HashMap<String, Weak<OpenMailbox>>,
     /// Entries nobody uses are dropped when the table has grown to this size.
     prune_at: usize,
 }
 
 impl Opened {
-    fn get(&self, name: &str) -> Option<Arc<File>> {
+    fn get(&self, name: &str) -> Option<Arc<OpenMailbox>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).files.get(name)?.upgrade()
     }
 
-    fn put(&self, name: &str, file: &Arc<File>) {
+    fn put(&self, name: &str, file: &Arc<OpenMailbox>) {
         let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if opened.files.len() >= opened.prune_at {
             opened.files.retain(|_, file| file.strong_count() > 0);

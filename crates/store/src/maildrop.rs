@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::index::{self, Listing};
-use crate::locks::{self, Locked, Session, with_mailboxes};
+use crate::locks::{self, Locked, OpenMailbox, Session, with_mailboxes};
 use crate::place::{Place, read_at, read_cached_at};
 use crate::quote::Unquoter;
 use crate::scan::{Entry, Identifier};
@@ -42,7 +42,7 @@ pub struct MboxMaildrop {
 /// The file that was listed.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<OpenMailbox>,
     pub(crate) path: PathBuf,
 }
 

@@ -22,11 +22,7 @@ const TOGETHER_MAX: usize = 64;
 /// # Errors
 /// The working folder cannot be read.
 pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
-    let or_note = |result: Result<(), StoreError>| {
-        if let Err(error) = result {
-            place.note(|notes| notes.problem(format!("not repaired yet: {error}")));
-        }
-    };
+    let or_note = |result| or_note(place, result);
     or_note(sweep(place));
     for file in place.names_in(&place.side)? {
         if let Some(name) = file.strip_suffix(".update").filter(|name| is_known_name(name)) {
@@ -43,6 +39,17 @@ pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Repairs what is in journals that are given up. What cannot be repaired now becomes a note.
+pub(crate) fn again(place: &Arc<Place>) {
+    or_note(place, replay_all(place));
+}
+
+fn or_note(place: &Place, result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        place.note(|notes| notes.problem(format!("not repaired yet: {error}")));
+    }
 }
 
 /// Repairs what concerns mailboxes that have just been locked. Names one that somebody else is repairing: then nothing

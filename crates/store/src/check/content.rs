@@ -102,7 +102,7 @@ pub(super) fn read(check: &mut Check<'_>, name: &str, file: File) -> Result<Cont
         None if octets > 0 => faults.push((0, Fault::EmptyLines)),
         _ => {}
     }
-    let mailbox = Snapshot { file: Arc::new(file), path: path.clone() };
+    let mailbox = Snapshot { file: Arc::new(crate::locks::OpenMailbox::new(file)), path: path.clone() };
     for entry in &entries {
         faults.extend(end_of(&mailbox.file, *entry).map_err(failed)?.map(|fault| (entry.start, fault)));
         faults.extend(passage(check, &mailbox, *entry)?.map(|fault| (entry.start, fault)));

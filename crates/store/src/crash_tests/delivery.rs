@@ -10,7 +10,7 @@ use crate::files::tests::{Fault, Operation};
 use crate::journal::segment::IDLE_OCTETS;
 use crate::journal::{FULL_MAX, SEGMENT_MAX_OCTETS, UNFLUSHED_MAX};
 use crate::place::Place;
-use crate::{StoreError, recover};
+use crate::{Mailbox, Maildrop as _, MboxStore, Store as _, StoreError, locks, recover};
 
 const ALICE: &str = "From a Mon Aug 22 23:00:00 2016\nold\n\n";
 const BOB: &str = "From b Mon Aug 22 23:00:00 2016\nwithout end";
@@ -163,7 +163,6 @@ fn a_delivery_that_dies_anywhere_is_settled_by_the_next_delivery() {
 }
 
 fn run_open(case: &Case) {
-    use crate::Store as _;
     super::run(async { case.store.open(&crate::Mailbox("alice".to_owned())).await.map(drop) }).unwrap();
 }
 
@@ -604,4 +603,91 @@ fn a_removal_does_not_rely_on_a_flush_that_failed_before() {
     assert!(has_entry(&case.content("alice"), "", "first\r\n"));
     assert_eq!(unsettled(&case), 0);
     case.assert_tidy();
+}
+
+/// Delivers to alice, and a checkpoint fails to flush that.
+fn deliver_unflushed(case: &Case, text: &str) {
+    case.deliver(&["alice"], text).unwrap();
+    case.store.place.files.inject(Fault::Fail(0, EIO));
+    case.store.place.journal.checkpoint(&case.store.place);
+    case.store.place.files.inject(Fault::None);
+}
+
+/// Nor does another process take a flush of its own for it: it opened the mailbox when the failure had been told.
+///
+/// holds C-P7 C-S9
+#[test]
+fn another_process_does_not_rely_on_a_flush_that_failed_before() {
+    let case = two_mailboxes();
+    let (theirs, _) = MboxStore::open(case.dir.path()).unwrap();
+    deliver_unflushed(&case, "first\r\n");
+    theirs.place.files.start_recording();
+    super::run(async { theirs.open(&Mailbox("alice".to_owned())).await?.commit(&[0]).await }).unwrap();
+    let written = |operation: &Operation| {
+        matches!(operation, Operation::Write(_, octets, at)
+        if *at == ALICE.len() as u64 && octets.ends_with(b"\nfirst\r\n\n"))
+    };
+    assert!(theirs.place.files.stop_recording().iter().any(written));
+    assert!(has_entry(&case.content("alice"), "", "first\r\n"));
+    assert_eq!(unsettled(&case), 0);
+    drop(theirs);
+    case.assert_tidy();
+}
+
+/// A mailbox that fails again and again costs no more than one segment, and is put right while the process lives.
+///
+/// holds C-S9
+#[test]
+fn what_cannot_be_flushed_is_bounded() {
+    let case = two_mailboxes();
+    for number in 1..=20 {
+        deliver_unflushed(&case, "text\r\n");
+        assert!(super::names_in(&case.store.place.segments).len() <= 2, "after {number} failures");
+    }
+    // It is written again, and everything else goes on.
+    case.deliver(&["bob"], "text\r\n").unwrap();
+    case.deliver(&["alice"], "text\r\n").unwrap();
+    assert_eq!(case.content("alice").matches("\ntext\r\n\n").count(), 21);
+    assert_eq!(super::names_in(&case.store.place.segments).len(), 1);
+    recover::again(&case.store.place);
+    assert_eq!(unsettled(&case), 2);
+}
+
+/// What is given up is recovered by whoever comes first, also when nobody locks the mailbox again.
+///
+/// holds C-S9
+#[test]
+fn what_was_given_up_is_recovered_in_the_background() {
+    let case = two_mailboxes();
+    deliver_unflushed(&case, "first\r\n");
+    let before = case.content("alice");
+    assert_eq!(super::names_in(&case.store.place.segments).len(), 1);
+    recover::again(&case.store.place);
+    assert_eq!(case.content("alice"), before);
+    assert_eq!(super::names_in(&case.store.place.segments), [""; 0]);
+    assert!(case.store.take_recovery().problems().len() == 1);
+    case.assert_tidy();
+}
+
+/// Whoever has written to a mailbox before somebody else fails to flush it is told so by his own flush: the system says
+/// nothing any more.
+///
+/// holds C-S9 C-P7
+#[test]
+fn a_flush_that_failed_is_told_to_who_has_the_lock() {
+    let case = two_mailboxes();
+    let place = &case.store.place;
+    case.deliver(&["alice"], "first\r\n").unwrap();
+    let lock = || locks::lock_now(place, "alice").unwrap().unwrap();
+    let mailbox = lock();
+    place.files.inject(Fault::Fail(0, EIO));
+    place.journal.checkpoint(place);
+    place.files.inject(Fault::None);
+    mailbox.sync_data(place).unwrap_err();
+    mailbox.sync_all(place).unwrap();
+    let file = Arc::clone(&mailbox.file);
+    drop(mailbox);
+    let mailbox = lock();
+    assert!(Arc::ptr_eq(&mailbox.file, &file));
+    mailbox.sync_data(place).unwrap();
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::record::{HEADER_OCTETS, Header, Record};
 use crate::StoreError;
-use crate::locks::{Locked, Part, is_locked, try_lock_part, unlock};
+use crate::locks::{Locked, OpenMailbox, Part, is_locked, try_lock_part, unlock};
 use crate::place::{Place, open_if_there, read_at};
 
 const OWNER: Part = Part { at: 0, octets: 1 };
@@ -81,7 +81,7 @@ struct State {
 #[derive(Debug)]
 struct Unflushed {
     path: PathBuf,
-    file: Arc<File>,
+    file: Arc<OpenMailbox>,
     /// Its size.
     end: u64,
 }
@@ -162,9 +162,7 @@ impl Segment {
     /// No record has come in, unless the disk fails again when they are cut off: then the segment is not trusted.
     pub(crate) fn append(&self, place: &Place, records: &[Record]) -> Result<Range<u64>, StoreError> {
         let mut state = self.state();
-        if state.is_given_up {
-            return Err(StoreError::io(&self.path, io::Error::other("the journal was given up")));
-        }
+        self.check_given_up(&state)?;
         let mut octets = Vec::new();
         records.iter().for_each(|record| record.encode(state.seed, &mut octets));
         let _writing = Writing::take(&self.file, &self.path)?;
@@ -182,6 +180,13 @@ impl Segment {
             write_ahead(place, &self.file, &self.path, state.end);
         }
         Ok(at..state.end)
+    }
+
+    fn check_given_up(&self, state: &State) -> Result<(), StoreError> {
+        if state.is_given_up {
+            return Err(StoreError::io(&self.path, io::Error::other("the journal was given up")));
+        }
+        Ok(())
     }
 
     /// Makes all records durable.
@@ -255,7 +260,7 @@ impl Segment {
         self.state().unflushed.insert((mailbox.name.clone(), inode), Unflushed { path, file, end });
     }
 
-    /// They are flushed, or will not be: keeps none of them open.
+    /// They are flushed: keeps none of them open.
     pub(crate) fn close_mailboxes(&self) {
         self.state().unflushed.clear();
     }
@@ -297,7 +302,7 @@ impl Segment {
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(false);
             }
-            place.files.sync_data(&file, &path).inspect_err(|error| place.journal.mistrust(place, &name, error))?;
+            file.flush(place, &name, || place.files.sync_data(&file, &path))?;
         }
         Ok(true)
     }
@@ -306,6 +311,7 @@ impl Segment {
     /// and what is written ahead of them: who needs as much again does not extend the file.
     pub(crate) fn reset(&self, place: &Place, keep: u64) -> Result<(), StoreError> {
         let mut state = self.state();
+        self.check_given_up(&state)?;
         let _writing = Writing::take(&self.file, &self.path)?;
         let seed = random();
         let header = Header { boot: boot().to_owned(), seed };

@@ -84,10 +84,10 @@ fn an_open_mailbox_that_has_lost_its_name_is_not_locked() {
 #[test]
 fn the_table_of_open_mailboxes_does_not_grow() {
     let opened = Opened::default();
-    let kept = Arc::new(tempfile::tempfile().unwrap());
+    let kept = Arc::new(OpenMailbox::new(tempfile::tempfile().unwrap()));
     opened.put("kept", &kept);
     for number in 0..10_000 {
-        opened.put(&format!("user{number}"), &Arc::new(tempfile::tempfile().unwrap()));
+        opened.put(&format!("user{number}"), &Arc::new(OpenMailbox::new(tempfile::tempfile().unwrap())));
     }
     assert!(Arc::ptr_eq(&opened.get("kept").unwrap(), &kept));
     assert!(opened.get("user1").is_none());

@@ -12,9 +12,9 @@ fn mailbox(texts: &[&str]) -> (tempfile::TempDir, Snapshot, Vec<Entry>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mailbox");
     fs::write(&path, texts.iter().map(|text| format!("{FROM_LINE}{text}\n")).collect::<String>()).unwrap();
-    let file = Arc::new(File::options().read(true).write(true).open(&path).unwrap());
+    let file = File::options().read(true).write(true).open(&path).unwrap();
     let entries = scan(|buffer, offset| read_at(&file, buffer, offset)).unwrap();
-    (dir, Snapshot { file, path }, entries)
+    (dir, Snapshot { file: Arc::new(OpenMailbox::new(file)), path }, entries)
 }
 
 fn all(mut passage: Passage) -> Result<Vec<u8>, StoreError> {

@@ -21,10 +21,10 @@ fn each_message_has_its_own() {
         let text = "From x\n0123456789\n".repeat(lengths(number) / 18 + 1).replace("\nFrom ", "\n>From ");
         write!(file, "From a Mon Aug 22 23:00:00 2016\n{number}\n{text}\n").unwrap();
     }
-    let file = Arc::new(File::open(&path).unwrap());
+    let file = File::open(&path).unwrap();
     let entries = scan(|buffer, offset| read_at(&file, buffer, offset)).unwrap();
     assert_eq!(entries.len(), 61);
-    let mailbox = Snapshot { file, path };
+    let mailbox = Snapshot { file: Arc::new(crate::locks::OpenMailbox::new(file)), path };
     for numbers in [(0..61).collect::<Vec<_>>(), (0..61).filter(|number| number % 5 != 4).collect(), vec![7], vec![]] {
         check(&mailbox, &entries, &numbers);
     }
