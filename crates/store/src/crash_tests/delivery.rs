@@ -634,6 +634,29 @@ fn another_process_does_not_rely_on_a_flush_that_failed_before() {
     case.assert_tidy();
 }
 
+/// What could not be written may be gone from memory before the process ends: the system drops it, and reads zeros.
+///
+/// holds C-S9
+#[test]
+fn what_could_not_be_flushed_comes_back_without_a_power_cut() {
+    for reboot in [false, true] {
+        for kept in 0..60 {
+            let case = two_mailboxes();
+            deliver_unflushed(&case, "first\r\n");
+            let whole = case.content("alice");
+            let kept = (ALICE.len() + kept).min(whole.len());
+            let lost = format!("{}{}", &whole[..kept], "\0".repeat(whole.len() - kept));
+            fs::write(case.dir.path().join("alice.mbox"), lost).unwrap();
+            if reboot {
+                case.reboot();
+            }
+            case.recover(Fault::None);
+            assert_eq!(case.content("alice"), whole, "{kept} octets were kept");
+            case.assert_tidy();
+        }
+    }
+}
+
 /// A mailbox that fails again and again costs no more than one segment, and is put right while the process lives.
 ///
 /// holds C-S9

@@ -87,7 +87,9 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
     for item in missing {
         match item.unsettled {
             // Somebody has removed it; it is done.
-            Unsettled::Delivery { applied: true, .. } | Unsettled::Cut { applied: true, .. } if item.this_boot => {}
+            Unsettled::Cut { applied: true, .. } if item.this_boot => {}
+            Unsettled::Delivery { delivery, placement, applied: true }
+                if item.this_boot && !(placement.inode == inode && is_lost(mailbox, delivery, placement)?) => {}
             Unsettled::Cut { cut: what, .. } => {
                 if cut(place, mailbox, what)? {
                     restored.removals += 1;
@@ -158,6 +160,15 @@ fn deliver(
         cut_out(place, mailbox, (inode, size), placement, theirs)?;
     }
     append(place, mailbox, delivery.id, message, taken)
+}
+
+/// Whether there is room for a message in its place, and nothing but zeros is in the way. So it is when it could not be
+/// brought to the disk, and the system has read the mailbox from there since.
+fn is_lost(mailbox: &Locked, delivery: &Delivery, placement: &Placement) -> Result<bool, StoreError> {
+    let entry = delivery.entry(placement);
+    let there = read(mailbox, placement.at, entry.len())?;
+    let is_ours = |(there, ours): (&u8, &u8)| there == ours || *there == 0;
+    Ok(there.len() == entry.len() && there.iter().zip(&entry).all(is_ours))
 }
 
 /// Whether the mailbox still has in front of a place what it had.
