@@ -206,7 +206,16 @@ fn commit(
     for (mailbox, growth) in mailboxes.iter().zip(growths) {
         // A recovery relies on what stands in front of a message: it is durable, or in a journal as well.
         if growth.old > 0 && segment.end_of(&mailbox.name, growth.inode) != Some(growth.old) {
+            let is_doubtful = place.journal.is_doubtful(&mailbox.name);
+            if is_doubtful {
+                // Another program may have written it, and no flush says any more that it is not on the disk.
+                let at = growth.old - growth.before.len() as u64;
+                place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.before, at)?;
+            }
             mailbox.sync_data(place)?;
+            if is_doubtful {
+                place.journal.is_doubtful_no_more(&mailbox.name);
+            }
         }
     }
     let files = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));

@@ -3,7 +3,7 @@
 //! Each process writes to segments of its own. Deliveries go into the active one. When it is full or some time has
 //! passed, a checkpoint flushes the mailboxes that its records are about; then its space is used again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -82,6 +82,8 @@ struct State {
     spare: Option<Arc<Segment>>,
     /// Files whose names have been made durable by this process.
     known: HashMap<String, u64>,
+    /// Mailboxes of which something could not be flushed that is in no journal, perhaps.
+    doubtful: HashSet<String>,
 }
 
 /// The active segment, as long as a delivery goes on.
@@ -227,9 +229,20 @@ impl Journal {
     /// A flush of a mailbox has failed: gives up what waits for one. No later flush says that what was to be written then
     /// is on the disk, to nobody; so it is written again, by whoever locks the mailbox next.
     pub(crate) fn mistrust(&self, place: &Place, name: &str, error: &StoreError) {
+        self.state().doubtful.insert(name.to_owned());
         if self.give_up(|segment| segment.is_waiting_for(name)) {
             note_given_up(place, error);
         }
+    }
+
+    /// Whether a flush of a mailbox has failed, and what stands at its end has not been written again since.
+    pub(crate) fn is_doubtful(&self, name: &str) -> bool {
+        self.state().doubtful.contains(name)
+    }
+
+    /// What stands at the end of a mailbox has been written again, and flushed.
+    pub(crate) fn is_doubtful_no_more(&self, name: &str) {
+        self.state().doubtful.remove(name);
     }
 
     /// Whether a segment waits for a checkpoint, and has not been given up.

@@ -1,6 +1,7 @@
 //! Deliveries: the message is in every mailbox or in none (C-S9).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use nix::libc::{EDQUOT, EIO, EMFILE, ENOSPC};
@@ -689,6 +690,47 @@ fn what_was_given_up_is_recovered_in_the_background() {
     assert_eq!(case.content("alice"), before);
     assert_eq!(super::names_in(&case.store.place.segments), [""; 0]);
     assert!(case.store.take_recovery().problems().len() == 1);
+    case.assert_tidy();
+}
+
+/// What a message stands behind is on the disk, or it would not find its place after a power cut. If another program has
+/// written it, and a flush of it has failed, the next one says nothing.
+///
+/// holds C-S9
+#[test]
+fn what_could_not_be_flushed_is_written_again_before_a_message_is_put_behind_it() {
+    let case = two_mailboxes();
+    let path = case.dir.path().join("alice.mbox");
+    let foreign = "From c Mon Aug 22 23:00:00 2016\nforeign\n\n";
+    case.deliver(&["bob"], "text\r\n").unwrap();
+    case.append("alice", foreign);
+    case.store.place.files.inject(Fault::Fail(1, EIO));
+    case.deliver(&["alice"], "text\r\n").unwrap_err();
+    case.store.place.files.inject(Fault::None);
+    assert_eq!(case.content("alice"), format!("{ALICE}{foreign}"));
+    case.store.place.files.start_recording();
+    case.deliver(&["alice"], "text\r\n").unwrap();
+    let whole = case.content("alice");
+    // What the disk has then.
+    let mut disk = format!("{ALICE}{}", "\0".repeat(foreign.len())).into_bytes();
+    let inode = fs::metadata(&path).unwrap().ino();
+    let mut written = Vec::new();
+    for operation in case.store.place.files.stop_recording() {
+        match operation {
+            Operation::Write(of, octets, at) if of == inode => written.push((octets, usize::try_from(at).unwrap())),
+            Operation::Sync(of) if of == inode => {
+                for (octets, at) in written.drain(..) {
+                    disk[at..at + octets.len()].copy_from_slice(&octets);
+                }
+            }
+            _ => {}
+        }
+    }
+    fs::write(&path, disk).unwrap();
+    case.die();
+    case.reboot();
+    case.recover(Fault::None);
+    assert_eq!(case.content("alice"), whole);
     case.assert_tidy();
 }
 
