@@ -57,6 +57,9 @@ pub(crate) fn is_of_boot(header: &Header, boot: &str) -> bool {
 pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     file: File,
+    /// One at a time, in front of `state`: of two, one would hear of a failure, and the other would go on before that is
+    /// known.
+    flushing: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -65,6 +68,8 @@ struct State {
     seed: u64,
     /// Where the next record goes.
     end: u64,
+    /// Up to here it is durable.
+    flushed: u64,
     /// No flush of it has failed.
     is_trusted: bool,
     /// Others recover it: what is written now might not be seen by them.
@@ -111,13 +116,14 @@ impl Segment {
         let state = State {
             seed,
             end: HEADER_OCTETS as u64,
+            flushed: HEADER_OCTETS as u64,
             is_trusted: true,
             is_given_up: false,
             users: 0,
             unflushed: HashMap::new(),
             names: HashSet::new(),
         };
-        Ok(Self { path, file, state: Mutex::new(state) })
+        Ok(Self { path, file, flushing: Mutex::new(()), state: Mutex::new(state) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -189,19 +195,31 @@ impl Segment {
         Ok(())
     }
 
-    /// Makes all records durable.
+    /// Makes all records durable. Who waits for another flush meanwhile may need none of his own.
     ///
     /// # Errors
     /// Nobody knows which of them are, and no later flush says so either. It must not be written to any more.
     pub(crate) fn sync(&self, place: &Place) -> Result<(), StoreError> {
+        let wanted = self.state().end;
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = {
+            let state = self.state();
+            if !state.is_trusted {
+                // The system tells of a failure once; somebody else has been told.
+                return Err(StoreError::io(&self.path, io::Error::other("it could not be flushed before")));
+            }
+            if state.flushed >= wanted {
+                return Ok(());
+            }
+            state.end
+        };
         let result = place.files.sync_data(&self.file, &self.path);
         let mut state = self.state();
-        state.is_trusted &= result.is_ok();
-        if state.is_trusted {
-            return result;
+        match result {
+            Ok(()) => state.flushed = end,
+            Err(_) => state.is_trusted = false,
         }
-        // The system tells of a failure once; somebody else may have been told.
-        result.and_then(|()| Err(StoreError::io(&self.path, io::Error::other("it could not be flushed before"))))
+        result
     }
 
     pub(crate) fn is_trusted(&self) -> bool {
@@ -319,6 +337,7 @@ impl Segment {
         place.files.sync_data(&self.file, &self.path)?;
         state.seed = seed;
         state.end = HEADER_OCTETS as u64;
+        state.flushed = state.end;
         state.names.clear();
         let keep = ahead_of(keep.max(state.end));
         if self.space()? > keep { place.files.set_len(&self.file, &self.path, keep) } else { Ok(()) }

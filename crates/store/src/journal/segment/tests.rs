@@ -55,6 +55,28 @@ fn a_failed_flush_fails_for_all() {
     assert_eq!(read(&segment), [(2, false)]);
 }
 
+/// What somebody else has flushed already is not flushed again.
+#[test]
+fn one_flush_is_enough_for_all_who_have_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::open(dir.path()).unwrap();
+    let segment = Segment::create(&place).unwrap();
+    let flushes = || {
+        let done = place.files.done();
+        segment.sync(&place).unwrap();
+        place.files.done() - done
+    };
+    segment.append(&place, &[delivery(1, "alice")]).unwrap();
+    segment.append(&place, &[delivery(2, "bob")]).unwrap();
+    assert_eq!([flushes(), flushes()], [1, 0]);
+    segment.append(&place, &[delivery(3, "bob")]).unwrap();
+    assert_eq!([flushes(), flushes()], [1, 0]);
+    // When it is used again, what has been flushed is not taken for what is written now.
+    segment.reset(&place, 0).unwrap();
+    segment.append(&place, &[delivery(4, "bob")]).unwrap();
+    assert_eq!([flushes(), flushes()], [1, 0]);
+}
+
 #[test]
 fn nothing_is_written_to_what_others_may_remove() {
     let dir = tempfile::tempdir().unwrap();
