@@ -189,7 +189,7 @@ fn serve_takes_as_many_clients_as_it_is_told() {
         },
         2,
     );
-    let mut greeted = || {
+    let greeted = || {
         let mut client = program.connect();
         (read_line(&mut client), client)
     };
