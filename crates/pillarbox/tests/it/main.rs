@@ -21,6 +21,7 @@ mod peer;
 mod program;
 #[cfg(feature = "tools")]
 mod repairs;
+#[cfg(feature = "tools")]
 mod stop;
 #[cfg(feature = "tools")]
 mod torture;
