@@ -204,10 +204,7 @@ impl Segment {
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let end = {
             let state = self.state();
-            if !state.is_trusted {
-                // The system tells of a failure once; somebody else has been told.
-                return Err(StoreError::io(&self.path, io::Error::other("it could not be flushed before")));
-            }
+            self.check_trusted(&state)?;
             if state.flushed >= wanted {
                 return Ok(());
             }
@@ -215,11 +212,20 @@ impl Segment {
         };
         let result = place.files.sync_data(&self.file, &self.path);
         let mut state = self.state();
-        match result {
-            Ok(()) => state.flushed = end,
-            Err(_) => state.is_trusted = false,
+        state.is_trusted &= result.is_ok();
+        result?;
+        // A write that failed meanwhile may have been told what this flush was not.
+        self.check_trusted(&state)?;
+        state.flushed = end;
+        Ok(())
+    }
+
+    fn check_trusted(&self, state: &State) -> Result<(), StoreError> {
+        if state.is_trusted {
+            return Ok(());
         }
-        result
+        // The system tells of a failure once; somebody else has been told.
+        Err(StoreError::io(&self.path, io::Error::other("it could not be flushed before")))
     }
 
     pub(crate) fn is_trusted(&self) -> bool {
@@ -299,6 +305,7 @@ impl Segment {
             return Ok(());
         }
         self.append(place, &[Record::Settled { name: name.to_owned() }])?;
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         // Also where a flush has failed before: this is a new one, of what is written now.
         place.files.sync_data(&self.file, &self.path).inspect_err(|_| self.state().is_trusted = false)?;
         let mut state = self.state();
