@@ -65,9 +65,8 @@ impl LockFile {
 
     /// Nobody of this process locks any more.
     pub(crate) fn close(&self, place: &Place) {
-        let current = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(written) = current {
-            self.forget(place, &written);
+        if let Some(written) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            written.remove(place);
         }
     }
 }

@@ -425,7 +425,7 @@ fn state_told_apart(mailbox: &Locked) -> Option<State> {
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use crate::index::COARSE_SECONDS;
+use crate::index::{COARSE_SECONDS, now};
 use crate::locks::Locked;
 use crate::place::Place;
 use crate::{StoreError, recover};
@@ -288,8 +288,7 @@ impl Journal {
     /// The segments of processes that are dead.
     pub(crate) fn dead(&self, place: &Place) -> Result<Vec<Found>, StoreError> {
         let mut dead = Vec::new();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        for path in self.not_live(place, now)? {
+        for path in self.not_live(place, now())? {
             if let Some(found) = Found::open(&path)?
                 && !found.is_live()?
             {

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -342,27 +342,39 @@ impl std::ops::Deref for OpenMailbox {
 /// The mailboxes that are open in this process for whatever reason: opening them again would cost more than all the rest of
 /// a lock. Who keeps a file open decides for how long; who locks one looks whether it still has its name.
 #[derive(Debug, Default)]
-pub(crate) struct Opened(Mutex<OpenedFiles>);
+pub(crate) struct Opened(Mutex<WeakTable<String, OpenMailbox>>);
 
-#[derive(Debug, Default)]
-struct OpenedFiles {
-    files: HashMap<String, Weak<OpenMailbox>>,
+impl Opened {
+    fn get(&self, name: &str) -> Option<Arc<OpenMailbox>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entries.get(name)?.upgrade()
+    }
+
+    fn put(&self, name: &str, file: &Arc<OpenMailbox>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(name.to_owned(), file);
+    }
+}
+
+/// What somebody uses.
+#[derive(Debug)]
+struct WeakTable<K, V> {
+    entries: HashMap<K, Weak<V>>,
     /// Entries nobody uses are dropped when the table has grown to this size.
     prune_at: usize,
 }
 
-impl Opened {
-    fn get(&self, name: &str) -> Option<Arc<OpenMailbox>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).files.get(name)?.upgrade()
+impl<K, V> Default for WeakTable<K, V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), prune_at: 0 }
     }
+}
 
-    fn put(&self, name: &str, file: &Arc<OpenMailbox>) {
-        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if opened.files.len() >= opened.prune_at {
-            opened.files.retain(|_, file| file.strong_count() > 0);
-            opened.prune_at = opened.files.len() * 2 + 64;
+impl<K: Eq + Hash, V> WeakTable<K, V> {
+    fn put(&mut self, key: K, value: &Arc<V>) {
+        if self.entries.len() >= self.prune_at {
+            self.entries.retain(|_, value| value.strong_count() > 0);
+            self.prune_at = self.entries.len() * 2 + 64;
         }
-        opened.files.insert(name.to_owned(), Arc::downgrade(file));
+        self.entries.insert(key, Arc::downgrade(value));
     }
 }
 
@@ -370,27 +382,16 @@ impl Opened {
 type TurnKey = ((u64, u64), String);
 
 /// The turns that somebody has or waits for. One table per process, not per store: two stores may be open on one folder.
-#[derive(Default)]
-struct Turns {
-    locks: HashMap<TurnKey, Weak<TurnLock>>,
-    /// Entries nobody uses are dropped when the table has grown to this size.
-    prune_at: usize,
-}
-
-static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
+static TURNS: LazyLock<Mutex<WeakTable<TurnKey, TurnLock>>> = LazyLock::new(Mutex::default);
 
 fn turn_lock(place: &Place, name: &str) -> Arc<TurnLock> {
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (place.id, name.to_owned());
-    if let Some(lock) = turns.locks.get(&key).and_then(Weak::upgrade) {
+    if let Some(lock) = turns.entries.get(&key).and_then(Weak::upgrade) {
         return lock;
     }
-    if turns.locks.len() >= turns.prune_at {
-        turns.locks.retain(|_, lock| lock.strong_count() > 0);
-        turns.prune_at = turns.locks.len() * 2 + 64;
-    }
     let lock = Arc::default();
-    turns.locks.insert(key, Arc::downgrade(&lock));
+    turns.put(key, &lock);
     lock
 }
 

@@ -16,7 +16,7 @@ fn the_table_of_turns_does_not_grow() {
     }
     assert!(Turn::try_take(&place, "kept").is_none(), "what is in use is not pruned");
     drop(kept);
-    assert!(TURNS.lock().unwrap().locks.len() < 1000);
+    assert!(TURNS.lock().unwrap().entries.len() < 1000);
 }
 
 #[test]
@@ -91,5 +91,5 @@ fn the_table_of_open_mailboxes_does_not_grow() {
     }
     assert!(Arc::ptr_eq(&opened.get("kept").unwrap(), &kept));
     assert!(opened.get("user1").is_none());
-    assert!(opened.0.lock().unwrap().files.len() < 1000);
+    assert!(opened.0.lock().unwrap().entries.len() < 1000);
 }
