@@ -181,7 +181,8 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), S
     let context = Context::default();
     let placement = Placement { name: mailbox.name.clone(), inode, at: gap, line_end: 0, head: 0, context };
     let record = Record::Cut(Cut { id, placement, size, rest });
-    make_durable(place, segment, [(mailbox.name.as_str(), inode)].into_iter(), &[record], id..=id)?;
+    // Its name need not be durable: where another file is in its place after a power cut, this says nothing.
+    make_durable(place, segment, [mailbox.name.clone()].into_iter(), &[record], id..=id)?;
     // Flushed, so that what comes next is never mixed with what was here.
     let done = place.files.set_len(&mailbox.file, &mailbox.path, gap).and_then(|()| mailbox.sync_all(place));
     if done.is_err() {
@@ -219,19 +220,19 @@ fn commit(
         }
     }
     let files = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));
-    make_durable(place, segment, files, records, ids)
+    place.journal.make_names_durable(place, files)?;
+    make_durable(place, segment, mailboxes.iter().map(|mailbox| mailbox.name.clone()), records, ids)
 }
 
-/// Makes records durable, and the names of the mailboxes that they are about, which are in these files (inodes).
-fn make_durable<'a>(
+/// Makes records about these mailboxes durable.
+fn make_durable(
     place: &Place,
     segment: &Segment,
-    files: impl Iterator<Item = (&'a str, u64)> + Clone,
+    names: impl Iterator<Item = String>,
     records: &[Record],
     ids: RangeInclusive<u64>,
 ) -> Result<(), StoreError> {
-    place.journal.make_names_durable(place, files.clone())?;
-    segment.names(files.map(|(name, _)| name.to_owned()));
+    segment.names(names);
     let at = segment.append(place, records)?;
     segment.sync(place).inspect_err(|_| {
         // Never flushed again: it would seem to succeed. If this fails too, a recovery may find what was refused.
