@@ -63,7 +63,7 @@ async fn the_end_of_a_leader_stops_no_other() {
     // Another one has begun before the first is gone.
     let (reply, mut outcome) = oneshot::channel();
     let message = message(&place, &[]).await;
-    *place.waiting.state() = State { messages: [Pending { message, reply }].into(), is_led: true };
+    *place.waiting.state() = State { messages: [Pending { message, reply }].into(), is_led: true, wanted: None };
     drop(first);
     assert!(place.waiting.state().is_led);
     assert_eq!(outcome.try_recv().unwrap_err(), oneshot::error::TryRecvError::Empty);
@@ -71,4 +71,49 @@ async fn the_end_of_a_leader_stops_no_other() {
     drop(Leader { place: Arc::clone(&place), is_over: false });
     assert!(!place.waiting.state().is_led);
     assert_eq!(outcome.try_recv().unwrap_err(), oneshot::error::TryRecvError::Closed);
+}
+
+/// Who is alone waits for nobody, and a group for no more than the last one had, nor longer than it may.
+#[test]
+fn company_is_waited_for_by_several_and_for_a_time() {
+    let last = |messages, took| Some(Last { messages, took: Duration::from_micros(took) });
+    let half = |messages, took| Some((messages, Duration::from_micros(took)));
+    assert_eq!(company(5, None), None);
+    for (waiting, wanted) in [(0, None), (1, None), (2, half(4, 300)), (3, half(4, 300)), (4, None), (9, None)] {
+        assert_eq!(company(waiting, last(4, 600)), wanted, "{waiting} wait");
+    }
+    assert_eq!(company(2, last(2, 600)), None);
+    assert_eq!(company(2, last(3, 3_600_000_000)), Some((3, GATHER_MAX)));
+}
+
+/// The message that makes a group large enough ends its wait; one that leaves it too small does not.
+#[tokio::test]
+async fn a_group_that_waits_begins_when_it_is_large_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Arc::new(Place::open(dir.path()).unwrap());
+    let mut messages = Vec::new();
+    for _ in 0..4 {
+        messages.push(message(&place, &[]).await);
+    }
+    let mut add = || drop(submit(&place, messages.pop().unwrap()));
+    // Somebody leads: this test.
+    place.waiting.state().is_led = true;
+    add();
+    add();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let waiting = Arc::clone(&place);
+    let wanted = (4, Duration::from_secs(3600));
+    let leader = std::thread::spawn(move || {
+        let state = waiting.waiting.wait_for(waiting.waiting.state(), wanted);
+        begun.send(state.messages.len()).unwrap();
+    });
+    while place.waiting.state().wanted.is_none() {
+        std::thread::yield_now();
+    }
+    add();
+    assert_eq!(begins.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+    add();
+    assert_eq!(begins.recv_timeout(Duration::from_secs(60)), Ok(4));
+    leader.join().unwrap();
+    assert_eq!(place.waiting.state().wanted, None);
 }
