@@ -1,11 +1,12 @@
 //! Removals: all that was named is gone, or nothing (C-P7).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use nix::libc::{EIO, ENOSPC};
 
 use super::{Case, FROM, has_entry, run};
-use crate::files::tests::Fault;
+use crate::files::tests::{Fault, Operation};
 use crate::{Mailbox, Maildrop as _, Store as _};
 
 fn message(number: usize) -> String {
@@ -51,6 +52,29 @@ fn a_removal_with_any_operation_failing() {
             }
         }
     }
+}
+
+/// The journal is flushed before the end of a mailbox is cut off, and the mailbox behind that; nothing else is, if there is
+/// a segment that says nothing of the mailbox yet.
+///
+/// holds C-P7
+#[test]
+fn a_removal_at_the_end_takes_two_flushes() {
+    let case = one_mailbox();
+    let place = &case.store.place;
+    case.remove("alice", &[4], || ()).unwrap();
+    place.journal.checkpoint(place);
+    let files = &place.files;
+    case.remove("alice", &[3], || files.start_recording()).unwrap();
+    let mailbox = fs::metadata(place.mailbox("alice")).unwrap().ino();
+    let done = files.stop_recording().into_iter().filter_map(|operation| match operation {
+        Operation::Sync(inode) if inode == mailbox => Some("mailbox"),
+        Operation::Sync(_) => Some("journal"),
+        Operation::SyncDir(_) => Some("folder"),
+        Operation::SetLen(inode, _) if inode == mailbox => Some("cut"),
+        _ => None,
+    });
+    assert_eq!(done.collect::<Vec<_>>(), ["journal", "cut", "mailbox"]);
 }
 
 /// Where there is no room to write down what remains, the journal gives back its space, and it is tried once more.
