@@ -1,11 +1,34 @@
-//! Work on all cores: what a large mailbox takes is done by as many threads as there are.
+//! Work on all cores: what a large mailbox takes is done by as many threads as there are, and what many take at once by no
+//! more than as many again.
 
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, thread};
 
 use crate::StoreError;
+
+/// It takes several system calls to find out.
+static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
+
+/// A thread that helps others. In a process there are as many at once as it has cores, whatever they help with.
+struct Helper;
+
+static HELPERS: AtomicUsize = AtomicUsize::new(0);
+
+impl Helper {
+    fn new() -> Option<Self> {
+        let one_more = |helpers| (helpers < *CORES).then_some(helpers + 1);
+        HELPERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        HELPERS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Does `work` on up to `most` threads, this one among them, and no more than there are cores: what each has done, in any
 /// order. Each takes from what there is to do until nothing is left. Blocks the thread.
@@ -17,12 +40,18 @@ pub(crate) fn on_all_cores<T: Send>(
     most: usize,
     work: impl Fn() -> Result<T, StoreError> + Sync,
 ) -> Result<Vec<T>, StoreError> {
-    // It takes several system calls to find out.
-    static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
     let threads = if most > 1 { most.min(*CORES) } else { 1 };
     thread::scope(|scope| {
+        let work = &work;
         // Those that cannot be started leave their work to the others.
-        let start = |_| thread::Builder::new().name("mailbox".to_owned()).spawn_scoped(scope, &work).ok();
+        let start = |_| {
+            let helper = Helper::new()?;
+            let help = move || {
+                let _helper = helper;
+                work()
+            };
+            thread::Builder::new().name("mailbox".to_owned()).spawn_scoped(scope, help).ok()
+        };
         let others: Vec<_> = (1..threads).filter_map(start).collect();
         let mut done = vec![work()];
         for other in others {
@@ -37,7 +66,8 @@ pub(crate) fn on_all_cores<T: Send>(
 /// need wait for that.
 pub(crate) fn drop_aside<T: Send + 'static>(last: T) {
     // Where no thread can be started it is dropped at once.
-    let _ = thread::Builder::new().name("closing".to_owned()).spawn(move || drop(last));
+    let Some(helper) = Helper::new() else { return };
+    let _ = thread::Builder::new().name("closing".to_owned()).spawn(move || drop((last, helper)));
 }
 
 #[cfg(test)]

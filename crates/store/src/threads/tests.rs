@@ -60,3 +60,63 @@ fn a_panic_of_another_thread_is_an_error() {
     }
     catch_unwind(AssertUnwindSafe(|| work_of(|thread, this| thread == this))).unwrap_err();
 }
+
+/// However many ask for help at once, there are no more threads that help than cores, and all is done.
+#[test]
+fn many_share_the_threads_that_help() {
+    let others = |threads: &[ThreadId]| threads.iter().filter(|thread| **thread != threads[0]).count();
+    let (most, helping) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..4 * *CORES {
+            scope.spawn(|| {
+                let this = thread::current().id();
+                for _ in 0..50 {
+                    let next = AtomicUsize::new(0);
+                    let work = || {
+                        let is_helper = thread::current().id() != this;
+                        if is_helper {
+                            most.fetch_max(helping.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        }
+                        while next.fetch_add(1, Ordering::Relaxed) < 100 {}
+                        if is_helper {
+                            helping.fetch_sub(1, Ordering::SeqCst);
+                        }
+                        Ok(thread::current().id())
+                    };
+                    let threads = on_all_cores(here(), 100, work).unwrap();
+                    assert!(next.load(Ordering::Relaxed) >= 100 && others(&threads) < *CORES);
+                }
+            });
+        }
+    });
+    assert!(most.load(Ordering::SeqCst) <= *CORES, "{most:?} of {}", *CORES);
+}
+
+/// Where all threads are busy, something is dropped at once; and a thread that has ended makes room.
+#[test]
+fn what_nobody_can_drop_aside_is_dropped_at_once() {
+    let (dropped, drops) = std::sync::mpsc::channel();
+    struct Told(std::sync::mpsc::Sender<ThreadId>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+    let mut helpers = Vec::new();
+    // Other tests have some of them for a moment.
+    while helpers.len() < *CORES {
+        helpers.extend(Helper::new());
+        thread::yield_now();
+    }
+    drop_aside(Told(dropped.clone()));
+    assert_eq!(drops.try_recv(), Ok(thread::current().id()));
+    drop(helpers);
+    for _ in 0..1000 {
+        drop_aside(Told(dropped.clone()));
+        if drops.recv().unwrap() != thread::current().id() {
+            return;
+        }
+        thread::yield_now();
+    }
+    panic!("all of 1,000 were dropped at once");
+}
