@@ -112,7 +112,10 @@ impl Maildrop for MboxMaildrop {
         if !missing.is_empty() {
             let (place, name) = (Arc::clone(&self.place), self.name.clone());
             let (mailbox, entries) = (self.mailbox.clone(), Arc::clone(&self.listing.entries));
+            let turn = unique_ids::turn().await;
             let computed = blocking(&self.mailbox.path, move || {
+                // Also if nobody waits for it any more.
+                let _turn = turn;
                 unique_ids::of(&mailbox, &entries, &missing).inspect_err(|error| distrust(&place, &name, error))
             });
             for (index, id) in computed.await? {

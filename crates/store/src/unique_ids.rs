@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use md5::{Digest, Md5};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::maildrop::{CHUNK_OCTETS, Passage, Snapshot};
 use crate::place::read_at;
@@ -21,6 +22,17 @@ const RUN_MAX_MESSAGES: usize = 16;
 
 /// Octets of the messages behind those that were asked for whose unique ids are computed with them, at the most.
 const AHEAD_MAX_OCTETS: u64 = 32 * 1024 * 1024;
+
+/// So many sessions compute unique ids at once, each with a thread and the texts that it hashes; the others wait.
+const COMPUTING_MAX: usize = 16;
+
+static COMPUTING: Semaphore = Semaphore::const_new(COMPUTING_MAX);
+
+/// The right to compute unique ids, when it is this session's turn.
+pub(crate) async fn turn() -> Option<SemaphorePermit<'static>> {
+    // It is never closed.
+    COMPUTING.acquire().await.ok()
+}
 
 /// A message's number, and its unique id.
 type Numbered = (usize, [u8; 16]);

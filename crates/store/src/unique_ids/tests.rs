@@ -53,3 +53,21 @@ fn who_asks_for_several_asks_for_all() {
     assert_eq!(numbers(1..2), [], "known");
     assert_eq!(numbers(6..8), [6, 7]);
 }
+
+/// Where as many sessions compute as may, one more waits for its turn, and has it when one has ended.
+///
+/// holds C-P6
+#[tokio::test]
+async fn so_many_sessions_compute_at_once() {
+    use crate::{Mailbox, Maildrop as _, MboxStore, Store as _};
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("alice.mbox"), "From a Mon Aug 22 23:00:00 2016\nx\n\n").unwrap();
+    let (store, _) = MboxStore::open(dir.path()).unwrap();
+    let mut maildrop = store.open(&Mailbox("alice".to_owned())).await.unwrap();
+    let computing = COMPUTING.acquire_many(u32::try_from(COMPUTING_MAX).unwrap()).await.unwrap();
+    let mut waits = std::pin::pin!(maildrop.unique_ids(0..1));
+    // Far longer than it takes.
+    tokio::time::timeout(std::time::Duration::from_millis(300), &mut waits).await.unwrap_err();
+    drop(computing);
+    assert_eq!(waits.await.unwrap().len(), 1);
+}
