@@ -449,7 +449,7 @@ impl Journal {
             .name("checkpoint".to_owned())
             .spawn(move || {
                 let _ended = Ended(&ours);
-                tick(&weak, &ours);
+                tick(&weak, &ours, CHECKPOINT_EVERY);
             })
             .map_err(|source| StoreError::io(&place.segments, source))?;
         *place.journal.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&ticker));
@@ -553,9 +553,11 @@ impl Ticker {
     }
 }
 
-fn tick(place: &Weak<Place>, ticker: &Ticker) {
+/// Does a checkpoint `every` so often, however often it is woken in between.
+fn tick(place: &Weak<Place>, ticker: &Ticker, every: Duration) {
+    let mut due = Instant::now() + every;
     loop {
-        let ring = ticker.wait(CHECKPOINT_EVERY, |ring| ring == Ring::No);
+        let ring = ticker.wait(due.saturating_duration_since(Instant::now()), |ring| ring == Ring::No);
         let Some(place) = place.upgrade() else { return };
         let journal = &place.journal;
         match ring {
@@ -565,14 +567,17 @@ fn tick(place: &Weak<Place>, ticker: &Ticker) {
                 // Whoever needs it will be told.
                 let _ = journal.make_spare(&place);
             }
-            Ring::No => {
-                journal.checkpoint(&place);
-                // Once: what cannot be recovered now is for whoever locks its mailbox, or for the next start.
-                if journal.is_given_up.swap(false, Ordering::Relaxed) {
-                    recover::again(&place);
-                }
-            }
+            Ring::No => {}
         }
+        if Instant::now() < due {
+            continue;
+        }
+        journal.checkpoint(&place);
+        // Once: what cannot be recovered now is for whoever locks its mailbox, or for the next start.
+        if journal.is_given_up.swap(false, Ordering::Relaxed) {
+            recover::again(&place);
+        }
+        due = Instant::now() + every;
     }
 }
 

@@ -71,6 +71,29 @@ fn nobody_makes_a_second_first_segment() {
     }
 }
 
+/// A thread that is woken again and again, as busy deliveries do, does its checkpoints all the same.
+///
+/// holds C-S9
+#[test]
+fn checkpoints_are_done_however_often_segments_are_wanted() {
+    let (_dir, place) = place();
+    let in_use = place.journal.begin(&place).unwrap();
+    in_use.0.names(std::iter::once("alice".to_owned()));
+    drop(in_use);
+    let ticker = Ticker { ring: Mutex::new(Ring::No), bell: Condvar::new() };
+    let until = Instant::now() + Duration::from_secs(60);
+    let is_waiting = || place.journal.state().active.is_some();
+    std::thread::scope(|scope| {
+        scope.spawn(|| tick(&Arc::downgrade(&place), &ticker, Duration::from_millis(50)));
+        while is_waiting() && Instant::now() < until {
+            ticker.ring(Ring::Now);
+            std::thread::yield_now();
+        }
+        ticker.ring(Ring::End);
+    });
+    assert!(!is_waiting());
+}
+
 /// What was made ahead is not kept for who does not need it, but for the next record.
 #[test]
 fn what_is_idle_is_small() {
