@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use pillarbox_server::{Server, Service, Transcript, bind, connections_max, raise_descriptor_limit, stop_on_signals};
+use pillarbox_server::{Pool, Server, Service, Transcript, bind, raise_descriptor_limit, stop_on_signals};
 use pillarbox_store::MboxStore;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -32,7 +32,9 @@ pub struct Host {
     stop: CancellationToken,
     stderr: Transcript,
     verbose: bool,
-    connections_max: usize,
+    pool: Pool,
+    /// Connections of each service at once, if there are places for them.
+    connections: usize,
     serving: Vec<JoinHandle<()>>,
     /// Stores whose repairs are told.
     stores: Vec<MboxStore>,
@@ -46,14 +48,14 @@ impl Host {
     /// When the system gives no threads or takes no signal handlers.
     pub fn start(verbose: bool, services: usize, connections: usize) -> Result<Self, Failure> {
         let failed = |error| Failure::new(exit::OS_ERROR, format_args!("cannot start: {error}"));
-        let connections_max = connections_max(connections, raise_descriptor_limit(), services);
+        let pool = Pool::new(raise_descriptor_limit(), services);
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         let stop = {
             let _inside = runtime.enter();
             stop_on_signals().map_err(failed)?
         };
         let stderr = Transcript::on_stderr().map_err(failed)?;
-        Ok(Self { runtime, stop, stderr, verbose, connections_max, serving: Vec::new(), stores: Vec::new() })
+        Ok(Self { runtime, stop, stderr, verbose, pool, connections, serving: Vec::new(), stores: Vec::new() })
     }
 
     /// Serves on `port` of each address, and says so on stdout: one line for each socket, once it listens. Addresses
@@ -69,8 +71,8 @@ impl Host {
         exposed: &str,
     ) -> Result<Vec<SocketAddr>, Failure> {
         let _inside = self.runtime.enter();
-        let server =
-            Server::new(service, bind(addresses, port)?, self.connections_max).with_transcript(self.transcript());
+        let server = Server::new(service, bind(addresses, port)?, self.pool.room(self.connections))
+            .with_transcript(self.transcript());
         let listening = server.addresses().map_err(|error| Failure::new(exit::OS_ERROR, error))?;
         self.serving.push(self.runtime.spawn(server.run(self.stop.clone())));
         for address in &listening {

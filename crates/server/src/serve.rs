@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::drive::{Backend, close, drive};
+use crate::limits::Room;
 use crate::tide::Tide;
 use crate::transcript::{Log, Transcript};
 
@@ -47,14 +48,14 @@ pub trait Service: Send + Sync + 'static {
 pub struct Server<S> {
     service: S,
     listeners: Vec<TcpListener>,
-    connections_max: usize,
+    room: Room,
     transcript: Option<Transcript>,
 }
 
 impl<S: Service> Server<S> {
-    /// A server that serves up to `connections_max` clients at once.
-    pub fn new(service: S, listeners: Vec<TcpListener>, connections_max: usize) -> Self {
-        Self { service, listeners, connections_max, transcript: None }
+    /// A server that serves as many clients at once as it has room for.
+    pub fn new(service: S, listeners: Vec<TcpListener>, room: Room) -> Self {
+        Self { service, listeners, room, transcript: None }
     }
 
     /// Writes what is said into this transcript.
@@ -74,7 +75,7 @@ impl<S: Service> Server<S> {
 
     /// Serves until `stop` is cancelled; then every connection is told, and closed, within [`STOP_MAX`].
     pub async fn run(self, stop: CancellationToken) {
-        let shared = Arc::new(Shared::new(self.service, self.connections_max, self.transcript, stop.clone()));
+        let shared = Arc::new(Shared::new(self.service, self.room, self.transcript, stop.clone()));
         let accepting = TaskTracker::new();
         for listener in self.listeners {
             accepting.spawn(accept(listener, Arc::clone(&shared)));
@@ -91,7 +92,7 @@ impl<S: Service> Server<S> {
 
 struct Shared<S> {
     service: S,
-    room: Arc<Semaphore>,
+    room: Room,
     turned_away: Arc<Semaphore>,
     tide: Arc<Tide>,
     transcript: Option<Transcript>,
@@ -100,10 +101,10 @@ struct Shared<S> {
 }
 
 impl<S> Shared<S> {
-    fn new(service: S, connections_max: usize, transcript: Option<Transcript>, stop: CancellationToken) -> Self {
+    fn new(service: S, room: Room, transcript: Option<Transcript>, stop: CancellationToken) -> Self {
         Self {
             service,
-            room: Arc::new(Semaphore::new(connections_max)),
+            room,
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
             tide: Arc::default(),
             transcript,
@@ -176,7 +177,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn admit<S: Service>(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
-    let Ok(permit) = Arc::clone(&shared.room).try_acquire_owned() else {
+    let Some(place) = shared.room.take() else {
         turn_away(socket, shared);
         return;
     };
@@ -186,7 +187,7 @@ fn admit<S: Service>(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>
     let shared_by_task = Arc::clone(shared);
     shared.connections.spawn(async move {
         serve(socket, peer, &shared_by_task).await;
-        drop(permit);
+        drop(place);
         drop(afloat);
     });
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use pillarbox_proto::connection::REPLIES_MAX_OCTETS;
 use pillarbox_proto::{Connection, Line, Replies, Session, Step, echo, pop3, smtp};
 use pillarbox_server::{
-    Backend, LINGER, Log, READ_OCTETS, REPLIES_WAIT_MAX, REQUEST_OCTETS, STOP_GRACE, Server, Service, TURN_OCTETS,
-    bind, drive,
+    Backend, DESCRIPTORS_KEPT, LINGER, Log, Pool, READ_OCTETS, REPLIES_WAIT_MAX, REQUEST_OCTETS, STOP_GRACE, Server,
+    Service, TURN_OCTETS, bind, drive,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
@@ -392,10 +392,20 @@ impl Service for Parrots {
     }
 }
 
+/// Places for so many clients of so many servers.
+fn pool(places: usize, servers: usize) -> Pool {
+    Pool::new(DESCRIPTORS_KEPT + places, servers)
+}
+
 /// A server of parrots on loopback with room for so many clients.
-fn serve(room: usize) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+fn serve(clients: usize) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    serve_out_of(&pool(clients, 1), clients)
+}
+
+/// A server of parrots on loopback that takes places for up to so many clients out of a pool.
+fn serve_out_of(pool: &Pool, clients: usize) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
     let listeners = bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap();
-    let server = Server::new(Parrots, listeners, room);
+    let server = Server::new(Parrots, listeners, pool.room(clients));
     let address = server.addresses().unwrap()[0];
     let stop = CancellationToken::new();
     let running = tokio::spawn(server.run(stop.clone()));
@@ -436,6 +446,57 @@ async fn one_client_too_many_is_told_and_closed_and_room_comes_back() {
     stop.cancel();
     running.await.unwrap();
     assert_eq!(hear(&mut second, 6).await, "stop\r\n");
+}
+
+/// A client that is served; `None` if it was told that there are too many.
+async fn come(address: SocketAddr) -> Option<TcpStream> {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    if hear(&mut client, 7).await == "hello\r\n" {
+        return Some(client);
+    }
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "y\r\n");
+    None
+}
+
+/// Comes again until it is served: the place of who has left is free a moment later.
+async fn come_until_served(address: SocketAddr) -> TcpStream {
+    loop {
+        if let Some(client) = come(address).await {
+            return client;
+        }
+    }
+}
+
+/// holds C-C1
+#[tokio::test]
+async fn a_crowd_at_one_server_leaves_room_at_the_other_and_together_they_have_no_more_than_there_is() {
+    let pool = pool(8, 2);
+    let ((one, ..), (other, ..)) = (serve_out_of(&pool, 100), serve_out_of(&pool, 100));
+    let mut crowd = Vec::new();
+    while let Some(client) = come(one).await {
+        crowd.push(client);
+    }
+    assert_eq!(crowd.len(), 6);
+    let mut others = Vec::new();
+    while let Some(client) = come(other).await {
+        others.push(client);
+    }
+    assert_eq!(others.len(), 2);
+    // Each that leaves the crowd makes room at either, for one.
+    for address in [one, other, other, one, other, other] {
+        drop(crowd.pop());
+        let next = come_until_served(address).await;
+        if address == one { &mut crowd } else { &mut others }.push(next);
+        assert_eq!(crowd.len() + others.len(), 8);
+        assert!(come(one).await.is_none() && come(other).await.is_none());
+    }
+    // The other has its share now, and no more when the crowd has gone.
+    assert_eq!((crowd.len(), others.len()), (2, 6));
+    drop(crowd);
+    let _back = come_until_served(one).await;
+    assert!(come(other).await.is_none());
 }
 
 /// holds C-C1
@@ -542,7 +603,7 @@ async fn sessions_of_different_clients_run_in_parallel() {
         }
     }
     let listeners = bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap();
-    let server = Server::new(Meetings(Arc::default()), listeners, 10);
+    let server = Server::new(Meetings(Arc::default()), listeners, pool(10, 1).room(10));
     let address = server.addresses().unwrap()[0];
     tokio::spawn(server.run(CancellationToken::new()));
     let mut clients = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];

@@ -205,6 +205,26 @@ fn serve_takes_as_many_clients_as_it_is_told() {
     program.stop();
 }
 
+/// holds C-C1
+#[test]
+fn serve_leaves_a_quarter_of_scarce_descriptors_to_pop3() {
+    let home = TempDir::new().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 208 && exec \"$0\" \"$@\""]).arg(binary("pillarbox"));
+    command.args(["serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]).current_dir(home.path());
+    let mut program = Program::listen(command, 2);
+    // SMTP may have six of these eight, POP3 what is left.
+    let mut clients = Vec::new();
+    for (server, served) in [(0, 6), (1, 2)] {
+        for n in 0..=served {
+            let mut client = std::net::TcpStream::connect(program.listening[server]).unwrap();
+            assert_eq!(read_line(&mut client).contains("Too many connections"), n == served, "client {n} of {server}");
+            clients.push(client);
+        }
+    }
+    program.stop();
+}
+
 /// Without DIR, `pillarbox serve` makes one with a mailbox; the hints it prints are true.
 #[test]
 fn serve_makes_a_folder_and_says_how_to_try_it() {

@@ -7,6 +7,7 @@ use pillarbox_proto::echo;
 use tokio::time::Instant;
 
 use super::*;
+use crate::limits::{DESCRIPTORS_KEPT, Pool};
 
 struct Echo;
 
@@ -23,6 +24,11 @@ impl Backend<echo::Session> for Echo {
     async fn perform(&mut self, request: Infallible) -> Infallible {
         match request {}
     }
+}
+
+/// Room for so many connections.
+fn room(connections: usize) -> Room {
+    Pool::new(DESCRIPTORS_KEPT + 10, 1).room(connections)
 }
 
 /// A listener for which there is no descriptor, but for one in the middle. At its end it stops the server.
@@ -57,7 +63,7 @@ async fn without_descriptors_it_pauses_ever_longer_and_then_begins_anew() {
     tokio::time::pause();
     let (asked, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
     let scarce = Scarce { asked: Arc::clone(&asked), one, stop: stop.clone() };
-    accept(scarce, Arc::new(Shared::new(Echo, 10, None, stop))).await;
+    accept(scarce, Arc::new(Shared::new(Echo, room(10), None, stop))).await;
     let asked = asked.lock().unwrap();
     // The clock of the runtime counts whole milliseconds, and wakes in the next one.
     let pauses: Vec<_> = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_millis() / 10 * 10).collect();
@@ -69,7 +75,7 @@ async fn without_descriptors_it_pauses_ever_longer_and_then_begins_anew() {
 #[tokio::test]
 async fn so_many_that_are_turned_away_are_waited_for_and_the_others_are_not() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let shared = Arc::new(Shared::new(Echo, 0, None, CancellationToken::new()));
+    let shared = Arc::new(Shared::new(Echo, room(0), None, CancellationToken::new()));
     let mut clients = Vec::new();
     for _ in 0..TURNED_AWAY_MAX + 10 {
         clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
@@ -87,7 +93,7 @@ async fn so_many_that_are_turned_away_are_waited_for_and_the_others_are_not() {
 /// holds C-C9
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_end_is_left_behind() {
-    let shared = Shared::new(Echo, 1, None, CancellationToken::new());
+    let shared = Shared::new(Echo, room(1), None, CancellationToken::new());
     shared.connections.spawn(std::future::pending::<()>());
     let start = Instant::now();
     shared.end().await;
