@@ -22,6 +22,8 @@ mod program;
 #[cfg(feature = "tools")]
 mod repairs;
 #[cfg(feature = "tools")]
+mod serve;
+#[cfg(feature = "tools")]
 mod stop;
 #[cfg(feature = "tools")]
 mod torture;
