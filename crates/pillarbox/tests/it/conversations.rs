@@ -1,21 +1,12 @@
-//! Every conversation file, against the sessions in memory at several chunk sizes, and against the real programs.
+//! Every conversation file, against the real programs.
 
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
-use pillarbox::echo::Echo;
-use pillarbox::pop3::Pop3;
-use pillarbox::smtp::Smtp;
 use pillarbox_probe::{Conversation, DiskFolder, Player, TcpWire, Wire, conversations_in};
-use pillarbox_proto::smtp::MESSAGE_MAX_OCTETS;
-use pillarbox_store::MboxStore;
 use tempfile::TempDir;
 
-use crate::memory::MemoryWire;
 use crate::program::Program;
-
-/// Pieces that the client's octets come in; `None`: as the conversation has them.
-const CHUNKS: [Option<usize>; 5] = [Some(1), Some(2), Some(3), Some(7), None];
 
 fn conversations(protocol: &str) -> Vec<Conversation> {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../probe/conversations", protocol].iter().collect();
@@ -26,7 +17,7 @@ fn conversations(protocol: &str) -> Vec<Conversation> {
 
 /// Plays all conversations of a protocol, each in a fresh folder, over the wire that `wire` makes. What `wire` gives
 /// beside it is dropped when the conversation is over.
-fn play_all<W: Wire, G>(
+pub(crate) fn play_all<W: Wire, G>(
     protocol: &str,
     chunks: &[Option<usize>],
     plays: impl Fn(&Conversation) -> bool,
@@ -49,33 +40,6 @@ fn play_all<W: Wire, G>(
         }
     }
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
-}
-
-fn store(dir: &Path) -> MboxStore {
-    MboxStore::open(dir).unwrap().0
-}
-
-#[test]
-fn echo_in_memory() {
-    play_all("echo", &CHUNKS, |_| true, |_, _| (MemoryWire::new(Echo), ()));
-}
-
-#[test]
-fn smtp_in_memory() {
-    play_all(
-        "smtp",
-        &CHUNKS,
-        |_| true,
-        |conversation, dir| {
-            let message_max_octets = conversation.size_max_octets.unwrap_or(MESSAGE_MAX_OCTETS);
-            (MemoryWire::new(Smtp { store: store(dir), message_max_octets }), ())
-        },
-    );
-}
-
-#[test]
-fn pop3_in_memory() {
-    play_all("pop3", &CHUNKS, |_| true, |_, dir| (MemoryWire::new(Pop3 { store: store(dir) }), ()));
 }
 
 /// A program that has to end well when its conversation is over.

@@ -11,6 +11,7 @@ mod dns;
 mod forward;
 #[cfg(feature = "tools")]
 mod fsck;
+#[cfg(feature = "tools")]
 mod memory;
 mod options;
 mod package;

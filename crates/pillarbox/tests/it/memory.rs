@@ -1,17 +1,29 @@
-//! A wire over memory: sessions and their backends, without sockets and on a clock of their own.
+//! Every conversation file, against the sessions in memory at several chunk sizes: without sockets and on a clock of their
+//! own.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Instant;
 
+use pillarbox::echo::Echo;
+use pillarbox::pop3::Pop3;
+use pillarbox::smtp::Smtp;
 use pillarbox_probe::{Received, Wire};
+use pillarbox_proto::smtp::MESSAGE_MAX_OCTETS;
 use pillarbox_proto::{Connection, Session as _, Todo};
 use pillarbox_server::{Backend as _, Log, Service};
+use pillarbox_store::MboxStore;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::conversations::play_all;
+
+/// Pieces that the client's octets come in; `None`: as the conversation has them.
+const CHUNKS: [Option<usize>; 5] = [Some(1), Some(2), Some(3), Some(7), None];
+
 /// Connections to a service.
-pub(crate) struct MemoryWire<V: Service> {
+struct MemoryWire<V: Service> {
     service: V,
     runtime: Runtime,
     clients: BTreeMap<usize, Client<V>>,
@@ -25,7 +37,7 @@ struct Client<V: Service> {
 }
 
 impl<V: Service> MemoryWire<V> {
-    pub(crate) fn new(service: V) -> Self {
+    fn new(service: V) -> Self {
         // Pauses of a session cost no time: the clock jumps when nothing else is left to do.
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         Self { service, runtime, clients: BTreeMap::new() }
@@ -103,4 +115,31 @@ impl<V: Service> Wire for MemoryWire<V> {
         }
         Ok(())
     }
+}
+
+fn store(dir: &Path) -> MboxStore {
+    MboxStore::open(dir).unwrap().0
+}
+
+#[test]
+fn echo_in_memory() {
+    play_all("echo", &CHUNKS, |_| true, |_, _| (MemoryWire::new(Echo), ()));
+}
+
+#[test]
+fn smtp_in_memory() {
+    play_all(
+        "smtp",
+        &CHUNKS,
+        |_| true,
+        |conversation, dir| {
+            let message_max_octets = conversation.size_max_octets.unwrap_or(MESSAGE_MAX_OCTETS);
+            (MemoryWire::new(Smtp { store: store(dir), message_max_octets }), ())
+        },
+    );
+}
+
+#[test]
+fn pop3_in_memory() {
+    play_all("pop3", &CHUNKS, |_| true, |_, dir| (MemoryWire::new(Pop3 { store: store(dir) }), ()));
 }

@@ -108,13 +108,6 @@ impl Drop for Program {
     }
 }
 
-/// Reads everything until the other side closes; a reset is an end too.
-pub(crate) fn read_to_close(stream: &mut TcpStream) -> String {
-    let mut octets = Vec::new();
-    let _ = stream.read_to_end(&mut octets);
-    String::from_utf8_lossy(&octets).into_owned()
-}
-
 /// Reads one line, octet by octet, and takes nothing beyond it.
 pub(crate) fn read_line(stream: &mut TcpStream) -> String {
     let mut line = Vec::new();

@@ -9,7 +9,8 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::program::{PATIENCE, Program, binary, read_line, read_to_close};
+use crate::program::{PATIENCE, Program, binary, read_line};
+use crate::stop::read_to_close;
 
 const TOLD: &str = "1 leftover file removed";
 

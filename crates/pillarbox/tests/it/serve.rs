@@ -6,7 +6,8 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::options::run;
-use crate::program::{Program, binary, read_line, read_to_close};
+use crate::program::{Program, binary, read_line};
+use crate::stop::read_to_close;
 
 /// holds C-C1
 #[test]

@@ -1,14 +1,21 @@
 //! SIGINT and SIGTERM, whatever the clients are doing (C-C9).
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Program, read_line, read_to_close};
+use crate::program::{Program, read_line};
+
+/// Reads everything until the other side closes; a reset is an end too.
+pub(crate) fn read_to_close(stream: &mut TcpStream) -> String {
+    let mut octets = Vec::new();
+    let _ = stream.read_to_end(&mut octets);
+    String::from_utf8_lossy(&octets).into_owned()
+}
 
 /// C-C9 says 2 seconds. The bound is wide because machines are slow at times; a lock that is waited for (20 seconds)
 /// or a client that never reads (minutes) would break it all the same.

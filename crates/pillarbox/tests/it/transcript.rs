@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tempfile::TempDir;
 
-use crate::program::{Program, binary, read_line, read_to_close};
+use crate::program::{Program, binary, read_line};
+use crate::stop::read_to_close;
 
 fn start_verbose(name: &str, dir: Option<&TempDir>) -> Program {
     let mut command = Command::new(binary(name));
