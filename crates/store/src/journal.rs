@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::append::inode_and_size;
 use crate::index::{COARSE_SECONDS, now};
 use crate::locks::Locked;
 use crate::place::Place;
@@ -250,8 +251,8 @@ impl Journal {
         self.state().full.iter().any(|full| Arc::ptr_eq(full, segment))
     }
 
-    /// Everything of this process up to now that is about a mailbox is over: what stands there is durable. To be called
-    /// under its lock, before anything is removed from it.
+    /// Everything up to now that journals say about a mailbox is over: what stands there is durable, and its name. To be
+    /// called under its lock, before anything is removed from it.
     ///
     /// # Errors
     /// Also when a flush of it has failed since it was locked.
@@ -260,6 +261,9 @@ impl Journal {
         let mut flush = || {
             if !std::mem::replace(&mut is_flushed, true) {
                 mailbox.sync_data(place)?;
+                // What was accepted may be in a file that another program has replaced since, and not be flushed there.
+                let (inode, _) = inode_and_size(mailbox)?;
+                self.make_names_durable(place, std::iter::once((mailbox.name.as_str(), inode)))?;
             }
             Ok(())
         };

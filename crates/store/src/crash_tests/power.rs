@@ -181,14 +181,25 @@ impl Workload {
     /// Another program puts a new file in the place of a mailbox, with a message in front of the others, and does not
     /// flush the folder.
     fn replace(&mut self, name: &'static str) {
+        self.replace_by(name, |message, others| format!("{message}{others}"));
+    }
+
+    /// [`Workload::replace`], with the message behind the others.
+    fn replace_longer(&mut self, name: &'static str) {
+        self.replace_by(name, |message, others| format!("{others}{message}"));
+    }
+
+    fn replace_by(&mut self, name: &'static str, content: fn(&str, &str) -> String) {
         let begun = self.at();
         let text = format!("message {}{FOREIGN}\r\n", self.messages.len());
-        let content = format!("{FROM}{text}\n{}", self.case.content(name));
+        let content = content(&format!("{FROM}{text}\n"), &self.case.content(name));
         let place = &self.case.store.place;
         let new = place.dir.join("new");
         let file = place.files.create_new(&new).unwrap();
         place.files.write_all_at(&file, &new, content.as_bytes(), 0).unwrap();
         place.files.sync_data(&file, &new).unwrap();
+        // A power cut may bring the old one back.
+        fs::hard_link(place.mailbox(name), kept(&self.case, fs::metadata(place.mailbox(name)).unwrap().ino())).unwrap();
         place.files.rename(&new, &place.mailbox(name)).unwrap();
         let accepted = usize::MAX;
         self.messages.push(Message { text, mailboxes: vec![name], begun, accepted, removed: BTreeMap::new() });
@@ -288,6 +299,18 @@ fn workloads() -> Vec<(&'static str, Workload)> {
         make("a new file", |work| {
             work.replace("alice");
             work.deliver(&[(&MAILBOXES, 25)]);
+            work.deliver(&[(&["alice"], 3)]);
+        }),
+        make("a removal at the end of a new file", |work| {
+            work.deliver(&[(&["alice"], 25)]);
+            work.replace_longer("alice");
+            work.remove("alice", &[2]);
+            work.deliver(&[(&["bob"], 3)]);
+        }),
+        make("a removal in a new file", |work| {
+            work.deliver(&[(&["bob"], 25)]);
+            work.replace("bob");
+            work.remove("bob", &[0]);
             work.deliver(&[(&["alice"], 3)]);
         }),
         make("removals in front of others", |work| {
@@ -420,7 +443,7 @@ impl Disk {
     }
 
     /// What may be there when the power comes back. `mood` says how much of what was not flushed is.
-    fn after_power_cut(&self, random: &mut Random, mood: Mood) -> BTreeMap<PathBuf, Vec<u8>> {
+    fn after_power_cut(&self, random: &mut Random, mood: Mood) -> Files {
         let mut names = self.durable_names.clone();
         for pending in self.pending_names.values() {
             // A folder's changes come to the disk in their order, as journalling file systems write them.
@@ -435,7 +458,7 @@ impl Disk {
         for inode in names.values().collect::<BTreeSet<_>>() {
             contents.insert(*inode, self.inodes[inode].after_power_cut(random, mood));
         }
-        names.into_iter().map(|(path, inode)| (path, contents[&inode].clone())).collect()
+        names.into_iter().map(|(path, inode)| (path, (inode, contents[&inode].clone()))).collect()
     }
 }
 
@@ -493,8 +516,18 @@ impl Inode {
     }
 }
 
-/// Puts a state into the folder. Mailboxes keep their inodes, because journals name them.
-fn put(case: &Case, state: &BTreeMap<PathBuf, Vec<u8>>) {
+/// Where a mailbox is kept while another file is in its place.
+fn kept(case: &Case, inode: u64) -> PathBuf {
+    let folder = case.dir.path().join("kept");
+    fs::create_dir_all(&folder).unwrap();
+    folder.join(inode.to_string())
+}
+
+/// The files there may be after a power cut: the inode that each had, and its content.
+type Files = BTreeMap<PathBuf, (u64, Vec<u8>)>;
+
+/// Puts a state into the folder. Mailboxes have the inodes they had, because journals name them.
+fn put(case: &Case, state: &Files) {
     let place = &case.store.place;
     for folder in [&place.dir, &*place.side, &place.segments] {
         for name in super::names_in(folder) {
@@ -504,7 +537,11 @@ fn put(case: &Case, state: &BTreeMap<PathBuf, Vec<u8>>) {
             }
         }
     }
-    for (path, content) in state {
+    for (path, (inode, content)) in state {
+        if path.extension().is_some_and(|extension| extension == "mbox") && kept(case, *inode).exists() {
+            fs::rename(path, kept(case, path.metadata().unwrap().ino())).unwrap();
+            fs::rename(kept(case, *inode), path).unwrap();
+        }
         fs::write(path, content).unwrap();
         if path.extension().is_some_and(|extension| extension == "lock") {
             // It is of before the system was started.
@@ -603,13 +640,7 @@ enum Again {
 }
 
 /// Recovers a state, and again, and says what is wrong.
-fn try_state(
-    work: &Workload,
-    at: usize,
-    state: &BTreeMap<PathBuf, Vec<u8>>,
-    again: Again,
-    random: &mut Random,
-) -> Result<(), String> {
+fn try_state(work: &Workload, at: usize, state: &Files, again: Again, random: &mut Random) -> Result<(), String> {
     put(&work.case, state);
     let begin = || Place::open(work.case.dir.path()).map(Arc::new).map_err(|error| error.to_string());
     match again {
