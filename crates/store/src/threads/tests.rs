@@ -79,6 +79,8 @@ fn many_share_the_threads_that_help() {
                         }
                         while next.fetch_add(1, Ordering::Relaxed) < 100 {}
                         if is_helper {
+                            // So that those of others are there at the same time.
+                            (0..20).for_each(|_| thread::yield_now());
                             helping.fetch_sub(1, Ordering::SeqCst);
                         }
                         Ok(thread::current().id())
@@ -92,9 +94,9 @@ fn many_share_the_threads_that_help() {
     assert!(most.load(Ordering::SeqCst) <= *CORES, "{most:?} of {}", *CORES);
 }
 
-/// Where all threads are busy, something is dropped at once; and a thread that has ended makes room.
+/// Where all threads are busy, nobody is helped, and something is dropped at once; a thread that has ended makes room.
 #[test]
-fn what_nobody_can_drop_aside_is_dropped_at_once() {
+fn where_all_threads_are_busy_nobody_is_helped() {
     let (dropped, drops) = std::sync::mpsc::channel();
     struct Told(std::sync::mpsc::Sender<ThreadId>);
     impl Drop for Told {
@@ -108,6 +110,7 @@ fn what_nobody_can_drop_aside_is_dropped_at_once() {
         helpers.extend(Helper::new());
         thread::yield_now();
     }
+    assert_eq!(on_all_cores(here(), 100, || Ok(())).unwrap().len(), 1);
     drop_aside(Told(dropped.clone()));
     assert_eq!(drops.try_recv(), Ok(thread::current().id()));
     drop(helpers);
