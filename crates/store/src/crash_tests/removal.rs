@@ -307,3 +307,29 @@ fn the_same_message_again_is_not_taken_for_what_was_removed() {
         assert!(is_same);
     }
 }
+
+/// A recovery that finds another file in the place of a mailbox makes its name durable before the journal says that all is
+/// over: a power cut does not bring back the old file, to which the mail may not have been written yet.
+///
+/// holds C-S9
+#[test]
+fn a_file_that_was_replaced_does_not_come_back_behind_a_recovery() {
+    let case = one_mailbox();
+    case.deliver(&["alice"], "accepted\r\n").unwrap();
+    case.die();
+    let path = case.store.place.mailbox("alice");
+    let new = case.dir.path().join("new");
+    fs::copy(&path, &new).unwrap();
+    fs::rename(&new, &path).unwrap();
+    let place = std::sync::Arc::new(crate::place::Place::open(case.dir.path()).unwrap());
+    place.files.start_recording();
+    crate::recover::start(&place).unwrap();
+    let mailbox = fs::metadata(&path).unwrap().ino();
+    let done = place.files.stop_recording().into_iter().filter_map(|operation| match operation {
+        Operation::Sync(inode) if inode == mailbox => Some("mailbox"),
+        Operation::Sync(_) => Some("journal"),
+        Operation::SyncDir(dir) if dir == place.dir => Some("folder"),
+        _ => None,
+    });
+    assert_eq!(done.collect::<Vec<_>>(), ["mailbox", "folder", "journal"]);
+}

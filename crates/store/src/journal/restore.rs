@@ -59,6 +59,7 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
     items.reverse();
     let mut restored = Restored::default();
     let (inode, _) = inode_and_size(mailbox)?;
+    let is_replaced = items.iter().any(|item| item.unsettled.placement().inode != inode);
     // Before the end of a mailbox is cut off, all that stands in front of that in the journals is settled. So what comes
     // beside it came later, when it had been done; and it may be the same as what was cut off.
     if items.iter().any(|item| !matches!(item.unsettled, Unsettled::Cut { .. })) {
@@ -109,6 +110,10 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
         }
     }
     mailbox.sync_data(place)?;
+    if is_replaced {
+        // Nothing is done in the file that was replaced; so it must not come back.
+        place.journal.make_names_durable(place, std::iter::once((mailbox.name.as_str(), inode)))?;
+    }
     Ok(restored)
 }
 
