@@ -12,21 +12,24 @@ use crate::StoreError;
 /// It takes several system calls to find out.
 static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
 
-/// A thread that helps others. In a process there are as many at once as it has cores, whatever they help with.
-struct Helper;
+/// A thread of its kind. In a process there are as many of a kind at once as it has cores.
+struct OneOf(&'static AtomicUsize);
 
+/// The threads that help, whatever they help with.
 static HELPERS: AtomicUsize = AtomicUsize::new(0);
+/// Those that close files: who has work for these holds locks, and must not wait for what others compute.
+static CLOSERS: AtomicUsize = AtomicUsize::new(0);
 
-impl Helper {
-    fn new() -> Option<Self> {
-        let one_more = |helpers| (helpers < *CORES).then_some(helpers + 1);
-        HELPERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+impl OneOf {
+    fn new(kind: &'static AtomicUsize) -> Option<Self> {
+        let one_more = |threads| (threads < *CORES).then_some(threads + 1);
+        kind.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self(kind))
     }
 }
 
-impl Drop for Helper {
+impl Drop for OneOf {
     fn drop(&mut self) {
-        HELPERS.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -45,7 +48,7 @@ pub(crate) fn on_all_cores<T: Send>(
         let work = &work;
         // Those that cannot be started leave their work to the others.
         let start = |_| {
-            let helper = Helper::new()?;
+            let helper = OneOf::new(&HELPERS)?;
             let help = move || {
                 let _helper = helper;
                 work()
@@ -66,8 +69,8 @@ pub(crate) fn on_all_cores<T: Send>(
 /// need wait for that.
 pub(crate) fn drop_aside<T: Send + 'static>(last: T) {
     // Where no thread can be started it is dropped at once.
-    let Some(helper) = Helper::new() else { return };
-    let _ = thread::Builder::new().name("closing".to_owned()).spawn(move || drop((last, helper)));
+    let Some(closer) = OneOf::new(&CLOSERS) else { return };
+    let _ = thread::Builder::new().name("closing".to_owned()).spawn(move || drop((last, closer)));
 }
 
 #[cfg(test)]

@@ -104,19 +104,26 @@ fn where_all_threads_are_busy_nobody_is_helped() {
             self.0.send(thread::current().id()).unwrap();
         }
     }
-    let mut helpers = Vec::new();
-    // Other tests have some of them for a moment.
-    while helpers.len() < *CORES {
-        helpers.extend(Helper::new());
-        thread::yield_now();
-    }
+    let all = |kind: &'static AtomicUsize| {
+        let mut all = Vec::new();
+        // Other tests have some of them for a moment.
+        while all.len() < *CORES {
+            all.extend(OneOf::new(kind));
+            thread::yield_now();
+        }
+        all
+    };
+    let helpers = all(&HELPERS);
     assert_eq!(on_all_cores(here(), 100, || Ok(())).unwrap().len(), 1);
+    let closers = all(&CLOSERS);
     drop_aside(Told(dropped.clone()));
     assert_eq!(drops.try_recv(), Ok(thread::current().id()));
-    drop(helpers);
+    drop(closers);
     for _ in 0..1000 {
         drop_aside(Told(dropped.clone()));
         if drops.recv().unwrap() != thread::current().id() {
+            // Also while nobody can be helped.
+            drop(helpers);
             return;
         }
         thread::yield_now();
