@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use pillarbox_server::{Pool, Server, Service, Transcript, bind, raise_descriptor_limit, stop_on_signals};
@@ -26,6 +28,25 @@ const TRANSCRIPT_ENDS: Duration = Duration::from_millis(100);
 /// How often is looked for repairs that were made.
 const REPAIRS_LOOK: Duration = Duration::from_secs(1);
 
+/// On how many threads connections are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One for each core.
+    EachCore,
+    /// One core is left to the thread that delivers what they take in: as many again would wake each other, and make it
+    /// wait.
+    LeaveOne,
+}
+
+impl Workers {
+    fn of(self, cores: usize) -> usize {
+        match self {
+            Self::EachCore => cores,
+            Self::LeaveOne => cores.saturating_sub(1).max(1),
+        }
+    }
+}
+
 /// A process that serves: its worker threads, its stop signal, its transcript.
 pub struct Host {
     runtime: Runtime,
@@ -46,10 +67,11 @@ impl Host {
     ///
     /// # Errors
     /// When the system gives no threads or takes no signal handlers.
-    pub fn start(verbose: bool, services: usize, connections: usize) -> Result<Self, Failure> {
+    pub fn start(verbose: bool, services: usize, connections: usize, workers: Workers) -> Result<Self, Failure> {
         let failed = |error| Failure::new(exit::OS_ERROR, format_args!("cannot start: {error}"));
         let pool = Pool::new(raise_descriptor_limit(), services);
-        let runtime = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        let workers = workers.of(available_parallelism().map_or(1, NonZero::get));
+        let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(failed)?;
         let stop = {
             let _inside = runtime.enter();
             stop_on_signals().map_err(failed)?
@@ -169,3 +191,7 @@ pub fn say(line: std::fmt::Arguments<'_>) {
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
+
+#[cfg(test)]
+#[path = "host/tests.rs"]
+mod tests;

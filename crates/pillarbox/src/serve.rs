@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{DEFAULT_DIR, Serve};
 use crate::failure::{Failure, exit};
 use crate::forward::Forwarder;
-use crate::host::{Host, say};
+use crate::host::{Host, Workers, say};
 use crate::{CLASSIC_PASSWORD, folder, pop3, smtp};
 
 /// Serves until it is told to stop.
@@ -26,7 +26,7 @@ pub fn run(options: Serve) -> Result<(), Failure> {
         Some(dir) => dir,
         None => default_dir()?,
     };
-    let mut host = Host::start(options.verbose, 2, options.max_connections.get())?;
+    let mut host = Host::start(options.verbose, 2, options.max_connections.get(), Workers::EachCore)?;
     let store = folder::open(&dir, true)?;
     host.tell_repairs(&store);
     let mailboxes = store.mailboxes()?;

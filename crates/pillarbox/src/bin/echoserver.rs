@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use pillarbox::cli::{self, Echoserver};
 use pillarbox::echo::{EXPOSED, Echo};
-use pillarbox::host::Host;
+use pillarbox::host::{Host, Workers};
 use pillarbox_server::CONNECTIONS_MAX;
 
 fn main() -> ExitCode {
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         }
-        let mut host = Host::start(options.common.verbose, 1, CONNECTIONS_MAX)?;
+        let mut host = Host::start(options.common.verbose, 1, CONNECTIONS_MAX, Workers::EachCore)?;
         host.serve(Echo, &options.common.addresses(), options.port, EXPOSED)?;
         host.wait();
         Ok(())

@@ -6,7 +6,7 @@ use pillarbox::cli::{self, Forward};
 use pillarbox::failure::{Failure, exit};
 use pillarbox::folder;
 use pillarbox::forward::Forwarder;
-use pillarbox::host::{Host, say};
+use pillarbox::host::{Host, Workers, say};
 use pillarbox_server::CONNECTIONS_MAX;
 
 fn main() -> ExitCode {
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         };
-        let mut host = Host::start(options.verbose, 0, CONNECTIONS_MAX)?;
+        let mut host = Host::start(options.verbose, 0, CONNECTIONS_MAX, Workers::EachCore)?;
         let store = folder::open(&dir, options.verbose)?;
         if options.verbose {
             host.tell_repairs(&store);

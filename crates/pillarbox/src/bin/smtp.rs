@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pillarbox::cli::{self, Smtp};
-use pillarbox::host::Host;
+use pillarbox::host::{Host, Workers};
 use pillarbox::{folder, smtp};
 use pillarbox_server::CONNECTIONS_MAX;
 
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             cli::print_author();
             return Ok(());
         };
-        let mut host = Host::start(options.common.verbose, 1, CONNECTIONS_MAX)?;
+        let mut host = Host::start(options.common.verbose, 1, CONNECTIONS_MAX, Workers::LeaveOne)?;
         let store = folder::open(&dir, options.common.verbose)?;
         if options.common.verbose {
             host.tell_repairs(&store);
