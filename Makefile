@@ -95,10 +95,9 @@ ifneq ($(BENCH),)
 	$(call side_by_side,$(BENCH_PEERS),smtp,$(BENCH_SIDE),side)
 	$(call side_by_side,$(BENCH_LARGE),smtp,S4,large)
 	$(call side_by_side,$(BENCH_MANY),bench/serve,S5,many)
-	cd bench/results && { \
-		for part in side large; do python3 '$(BENCH)/report.py' $$part.json || exit 1; done; \
-		printf '\nWith `pillarbox serve --max-connections 12000`:\n\n'; python3 '$(BENCH)/report.py' many.json; \
-	} >side.md
+	{ for part in side large; do python3 '$(BENCH)/report.py' bench/results/$$part.json || exit 1; done; \
+		printf '\nWith `pillarbox serve --max-connections 12000`:\n\n'; \
+		python3 '$(BENCH)/report.py' bench/results/many.json; } >bench/results/side.md
 endif
 	python3 bench/report.py --load bench/results/load.json --criterion bench/results/criterion \
 		--side bench/results/side.md --command 'make bench BENCH_RUNS=$(BENCH_RUNS) BENCH_SECONDS=$(BENCH_SECONDS)'
