@@ -462,11 +462,12 @@ async fn come(address: SocketAddr) -> Option<TcpStream> {
 
 /// Comes again until it is served: the place of who has left is free a moment later.
 async fn come_until_served(address: SocketAddr) -> TcpStream {
-    loop {
+    for _ in 0..10_000 {
         if let Some(client) = come(address).await {
             return client;
         }
     }
+    panic!("no place became free");
 }
 
 /// holds C-C1
