@@ -1,16 +1,16 @@
 //! Group commit: messages that wait at the same time are delivered together, with one flush of the journal.
 //!
-//! Nobody waits alone. The first message to come is delivered at once, by a job that goes on as long as there are more;
-//! whatever comes meanwhile is the next group. If that is smaller than the last one, most of whose senders have not sent
-//! their next message yet, it waits a little for them: fewer flushes for the same mail.
+//! The first message to come is delivered at once, by a job that goes on as long as there are more; whatever comes
+//! meanwhile is the next group. If that is smaller than those a moment ago, whose senders have not sent their next message
+//! yet, it waits a little for them: fewer flushes for the same mail. Who sends alone never waits.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{self, sleep_until};
 
 use crate::append::{self, Message};
 use crate::locks::{Locked, TIMEOUT_MAX, jitter, lock_now, with_mailboxes};
@@ -28,8 +28,12 @@ const SMALL_MAX_OCTETS: u64 = 1024 * 1024;
 /// First wait for a mailbox that somebody else has; doubled until it is as long as that for other locks.
 const FIRST_RETRY: Duration = Duration::from_millis(2);
 
-/// Longest wait of a group for more messages. Where a flush takes longer than twice this, enough come by themselves.
+/// Longest wait of a group for more messages, and how long a group is remembered. Where a flush takes longer than this,
+/// enough come by themselves.
 const GATHER_MAX: Duration = Duration::from_millis(5);
+/// By this part of it a crowd is thought smaller after each group that had fewer messages. By all that were missing, one
+/// small group by chance would make the next ones small.
+const CROWD_LEAVES: usize = 4;
 
 /// The messages that wait.
 #[derive(Debug, Default)]
@@ -46,6 +50,8 @@ struct State {
     is_led: bool,
     /// It begins when so many wait, or it has waited long enough.
     wanted: Option<usize>,
+    /// Those who sent the groups before.
+    crowd: Option<Crowd>,
 }
 
 #[derive(Debug)]
@@ -67,9 +73,9 @@ impl Waiting {
     }
 
     /// Waits until as many messages are there as the next group wants, or its time is over.
-    fn gather(&self, last: Option<Last>) -> MutexGuard<'_, State> {
+    fn gather(&self) -> MutexGuard<'_, State> {
         let state = self.state();
-        match company(state.messages.len(), last) {
+        match state.crowd.and_then(|crowd| crowd.company(state.messages.len(), Instant::now())) {
             Some(company) => self.wait_for(state, company),
             None => state,
         }
@@ -85,20 +91,32 @@ impl Waiting {
     }
 }
 
-/// The group that was delivered before, and how long that took.
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    messages: usize,
-    took: Duration,
-}
-
 /// How many messages a group waits for, and how long at most.
 type Company = (usize, Duration);
 
-/// What the next group waits for, where so many messages wait already. One that is alone waits for nobody.
-fn company(waiting: usize, last: Option<Last>) -> Option<Company> {
-    let Last { messages, took } = last?;
-    (2..messages).contains(&waiting).then(|| (messages, (took / 2).min(GATHER_MAX)))
+/// Those who send at the same time, as far as the groups before tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Crowd {
+    /// How many messages came together.
+    messages: usize,
+    /// How long the delivery of the last group took.
+    took: Duration,
+    /// When that was done.
+    seen: Instant,
+}
+
+impl Crowd {
+    /// As it is thought to be after a group of so many messages.
+    fn after(before: Option<Self>, messages: usize, begun: Instant, done: Instant) -> Self {
+        let left = before.map_or(0, |Self { messages, .. }| messages - messages.div_ceil(CROWD_LEAVES));
+        Self { messages: messages.max(left), took: done - begun, seen: done }
+    }
+
+    /// What the next group waits for where so many messages wait already: for the others, as long as the last one took.
+    fn company(self, waiting: usize, now: Instant) -> Option<Company> {
+        let is_recent = now - self.seen <= GATHER_MAX;
+        (is_recent && (1..self.messages).contains(&waiting)).then(|| (self.messages, self.took.min(GATHER_MAX)))
+    }
 }
 
 /// Delivers a message, together with others. On `Ok` it is durable.
@@ -115,7 +133,7 @@ pub(crate) async fn deliver(place: &Arc<Place>, message: Message, timeout: Durat
         })
         .await;
     }
-    let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+    let deadline = time::Instant::now() + timeout.min(TIMEOUT_MAX);
     let mut message = message;
     let mut pause = FIRST_RETRY;
     loop {
@@ -127,10 +145,10 @@ pub(crate) async fn deliver(place: &Arc<Place>, message: Message, timeout: Durat
             }
             Err(_) => return Err(StoreError::io(&place.dir, io::Error::other("the delivery was stopped"))),
         };
-        if Instant::now() >= deadline {
+        if time::Instant::now() >= deadline {
             return Err(StoreError::Locked { path: place.mailbox(&busy) });
         }
-        sleep_until(deadline.min(Instant::now() + pause.min(jitter()))).await;
+        sleep_until(deadline.min(time::Instant::now() + pause.min(jitter()))).await;
         pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
@@ -170,10 +188,9 @@ struct Leader {
 
 impl Leader {
     fn lead(&mut self) {
-        let mut last = None;
         loop {
             let group = {
-                let mut state = self.place.waiting.gather(last);
+                let mut state = self.place.waiting.gather();
                 let group = next_group(&mut state.messages);
                 if group.is_empty() {
                     state.is_led = false;
@@ -182,9 +199,10 @@ impl Leader {
                 }
                 group
             };
-            let (messages, begun) = (group.len(), std::time::Instant::now());
+            let (messages, begun) = (group.len(), Instant::now());
             deliver_group(&self.place, group);
-            last = Some(Last { messages, took: begun.elapsed() });
+            let crowd = &mut self.place.waiting.state().crowd;
+            *crowd = Some(Crowd::after(*crowd, messages, begun, Instant::now()));
         }
     }
 }

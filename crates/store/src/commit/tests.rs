@@ -63,7 +63,7 @@ async fn the_end_of_a_leader_stops_no_other() {
     // Another one has begun before the first is gone.
     let (reply, mut outcome) = oneshot::channel();
     let message = message(&place, &[]).await;
-    *place.waiting.state() = State { messages: [Pending { message, reply }].into(), is_led: true, wanted: None };
+    *place.waiting.state() = State { messages: [Pending { message, reply }].into(), is_led: true, ..State::default() };
     drop(first);
     assert!(place.waiting.state().is_led);
     assert_eq!(outcome.try_recv().unwrap_err(), oneshot::error::TryRecvError::Empty);
@@ -73,17 +73,37 @@ async fn the_end_of_a_leader_stops_no_other() {
     assert_eq!(outcome.try_recv().unwrap_err(), oneshot::error::TryRecvError::Closed);
 }
 
-/// Who is alone waits for nobody, and a group for no more than the last one had, nor longer than it may.
+/// A group that is smaller than those before it waits for the others: as long as the last one took, while that is recent.
 #[test]
-fn company_is_waited_for_by_several_and_for_a_time() {
-    let last = |messages, took| Some(Last { messages, took: Duration::from_micros(took) });
-    let half = |messages, took| Some((messages, Duration::from_micros(took)));
-    assert_eq!(company(5, None), None);
-    for (waiting, wanted) in [(0, None), (1, None), (2, half(4, 300)), (3, half(4, 300)), (4, None), (9, None)] {
-        assert_eq!(company(waiting, last(4, 600)), wanted, "{waiting} wait");
+fn company_is_waited_for_by_a_part_of_a_crowd_and_for_a_time() {
+    let begun = Instant::now();
+    let crowd = |messages, took| Crowd::after(None, messages, begun, begun + Duration::from_micros(took));
+    let wanted = |messages, took| Some((messages, Duration::from_micros(took)));
+    let done = begun + Duration::from_micros(600);
+    for (waiting, company) in
+        [(0, None), (1, wanted(4, 600)), (2, wanted(4, 600)), (3, wanted(4, 600)), (4, None), (9, None)]
+    {
+        assert_eq!(crowd(4, 600).company(waiting, done), company, "{waiting} wait");
     }
-    assert_eq!(company(2, last(2, 600)), None);
-    assert_eq!(company(2, last(3, 3_600_000_000)), Some((3, GATHER_MAX)));
+    assert_eq!(crowd(4, 600).company(1, done + GATHER_MAX), wanted(4, 600));
+    assert_eq!(crowd(4, 600).company(1, done + GATHER_MAX + Duration::from_micros(1)), None);
+    let late = begun + Duration::from_secs(3600);
+    assert_eq!(crowd(3, 3_600_000_000).company(2, late), Some((3, GATHER_MAX)));
+}
+
+/// Who sends alone waits for nobody, and soon for nobody where a crowd has gone; a small group does not end a crowd.
+#[test]
+fn a_crowd_is_forgotten_little_by_little() {
+    let now = Instant::now();
+    let mut crowd = None;
+    let mut sizes = Vec::new();
+    for messages in [1, 1, 20, 3, 17, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1] {
+        let after = Crowd::after(crowd, messages, now, now);
+        sizes.push(after.messages);
+        crowd = Some(after);
+    }
+    assert_eq!(sizes, [1, 1, 20, 15, 17, 12, 9, 6, 4, 3, 2, 1, 1, 1, 1]);
+    assert_eq!(crowd.and_then(|crowd| crowd.company(1, now)), None);
 }
 
 /// The message that makes a group large enough ends its wait; one that leaves it too small does not.
