@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use pillarbox_proto::Address;
 use pillarbox_proto::address::LOCALHOST;
@@ -19,6 +20,10 @@ pub const EXPOSED: &str = "the password is public: whoever connects can read all
 /// The message behind the one that was read is read ahead when it is this small: most clients fetch one after another, and
 /// then it is there when it is asked for. As much may wait for each connection.
 pub const READ_AHEAD_MAX_OCTETS: u64 = 16 * 1024;
+
+/// How long a quick client is looked for ([`Backend::LOOK`]). Clients ask for one message after another, and most are read
+/// without another thread.
+pub const LOOK: Duration = Duration::from_micros(50);
 
 /// The POP3 server (C-P).
 pub struct Pop3<S> {
@@ -156,6 +161,8 @@ fn login_address(name: &[u8]) -> Option<Address> {
 }
 
 impl<S: Store> Backend<Session> for Serving<S> {
+    const LOOK: Duration = LOOK;
+
     async fn perform(&mut self, request: Request) -> Answer {
         self.perform(request).await.unwrap_or_else(|error| {
             self.log.note(format_args!("{error}"));

@@ -3,15 +3,18 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
+use std::num::NonZero;
 use std::pin::{Pin, pin};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::ready;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 use pillarbox_proto::{Connection, Session, Todo};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{self, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::transcript::Log;
@@ -42,6 +45,9 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// The same once the server stops.
 const LINGER_STOPPING: Duration = Duration::from_millis(50);
 
+/// A client that sends again within this time after our reply is quick ([`Backend::LOOK`]).
+pub const QUICK: Duration = Duration::from_micros(100);
+
 /// Stands in for no limit: longer than any connection lives.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -49,6 +55,11 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///
 /// Dropping it is the end of the connection: what it holds is given up, and leaves no trace.
 pub trait Backend<S: Session>: Send {
+    /// How long a worker looks for the next octets of a client that was [`QUICK`] before, instead of sleeping at once. To
+    /// wake a core takes as long as a client on the same host does, and that one waits for it. Nothing is gained where
+    /// requests are performed on other threads: those want the core.
+    const LOOK: Duration = Duration::ZERO;
+
     /// Performs one request. The future is dropped when the server stops and it takes longer than [`STOP_GRACE`].
     fn perform(&mut self, request: S::Request) -> impl Future<Output = S::Answer> + Send;
 }
@@ -71,6 +82,7 @@ pub async fn drive<S: Session>(
     let mut stopping = false;
     let mut grace_ends = None;
     let mut in_turn = 0;
+    let mut last_wait = None;
     loop {
         if in_turn >= TURN_OCTETS {
             in_turn = 0;
@@ -84,7 +96,7 @@ pub async fn drive<S: Session>(
                 sent = send(&mut io, &replies, idle) => {
                     sent?;
                     in_turn += replies.len();
-                    idle_ends.as_mut().reset(Instant::now() + idle);
+                    idle_ends.as_mut().reset(time::Instant::now() + idle);
                 }
                 () = grace(stop, &mut grace_ends) => return Ok(()),
             },
@@ -96,20 +108,23 @@ pub async fn drive<S: Session>(
                     Performed::Stuck => return Ok(()),
                 }
                 in_turn += REQUEST_OCTETS;
-                idle_ends.as_mut().reset(Instant::now() + idle);
+                idle_ends.as_mut().reset(time::Instant::now() + idle);
             }
             Todo::Receive => {
                 if connection.take_progress() {
-                    idle_ends.as_mut().reset(Instant::now() + idle);
+                    idle_ends.as_mut().reset(time::Instant::now() + idle);
                 }
+                let begun = Instant::now();
+                let look_ends = look_ends(&backend, begun, last_wait, *CORES);
                 tokio::select! {
                     biased;
                     () = stopped.as_mut(), if !stopping => {
                         stopping = true;
                         connection.stop();
                     }
-                    received = receive(&mut io, &mut connection) => {
+                    received = receive(&mut io, &mut connection, look_ends) => {
                         let octets = received?;
+                        last_wait = Some(begun.elapsed());
                         if octets == 0 {
                             connection.ended();
                         }
@@ -125,6 +140,14 @@ pub async fn drive<S: Session>(
             }
         }
     }
+}
+
+/// On one core a client cannot send while it is looked for.
+static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZero::get));
+
+/// Until when a client is looked for that took so long the last time, if it said anything yet.
+fn look_ends<S: Session, B: Backend<S>>(_: &B, now: Instant, last_wait: Option<Duration>, cores: usize) -> Instant {
+    if cores > 1 && last_wait.is_some_and(|wait| wait < QUICK) { now + B::LOOK } else { now }
 }
 
 /// What became of a request.
@@ -145,7 +168,7 @@ async fn perform<S: Session>(
     request: S::Request,
     idle: Duration,
     stop: &CancellationToken,
-    grace_ends: &mut Option<Instant>,
+    grace_ends: &mut Option<time::Instant>,
 ) -> io::Result<Performed<S::Answer>> {
     let mut performing = pin!(backend.perform(request));
     // A timer costs more than many a request does: without replies that wait there is none.
@@ -176,15 +199,19 @@ async fn perform<S: Session>(
 
 /// The time that is left to a connection once the server stops: one [`STOP_GRACE`] for whatever it is doing, however
 /// many pieces that has. `ends` keeps when it is over.
-async fn grace(stop: &CancellationToken, ends: &mut Option<Instant>) {
+async fn grace(stop: &CancellationToken, ends: &mut Option<time::Instant>) {
     stop.cancelled().await;
-    sleep_until(*ends.get_or_insert_with(|| Instant::now() + STOP_GRACE)).await;
+    sleep_until(*ends.get_or_insert_with(|| time::Instant::now() + STOP_GRACE)).await;
 }
 
 /// Reads what is there, without a buffer that would wait with the connection, and hands it on. Gives how many octets
-/// there were; 0 at the end of input.
-async fn receive<S: Session>(io: &mut (impl AsyncRead + Unpin), connection: &mut Connection<S>) -> io::Result<usize> {
-    poll_fn(|context| {
+/// there were; 0 at the end of input. Until `look_ends` others on this worker have their turns, but it does not sleep.
+async fn receive<S: Session>(
+    io: &mut (impl AsyncRead + Unpin),
+    connection: &mut Connection<S>,
+    look_ends: Instant,
+) -> io::Result<usize> {
+    let mut poll = |context: &mut Context<'_>| {
         let mut space = [const { MaybeUninit::uninit() }; READ_OCTETS];
         let mut buffer = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut *io).poll_read(context, &mut buffer))?;
@@ -192,9 +219,15 @@ async fn receive<S: Session>(io: &mut (impl AsyncRead + Unpin), connection: &mut
         if !octets.is_empty() {
             connection.received(octets);
         }
-        Ok(octets.len()).into()
-    })
-    .await
+        Poll::Ready(Ok(octets.len()))
+    };
+    while Instant::now() < look_ends {
+        if let Poll::Ready(received) = poll_fn(|context| Poll::Ready(poll(context))).await {
+            return received;
+        }
+        yield_now().await;
+    }
+    poll_fn(poll).await
 }
 
 /// Sends everything; the client must take some of it within each `patience`.
@@ -213,7 +246,7 @@ async fn send(io: &mut (impl AsyncWrite + Unpin), mut octets: &[u8], patience: D
 pub(crate) async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin, stop: &CancellationToken) -> io::Result<()> {
     io.shutdown().await?;
     let drained = async {
-        let mut ends = pin!(sleep_until(Instant::now() + LINGER));
+        let mut ends = pin!(sleep_until(time::Instant::now() + LINGER));
         loop {
             tokio::select! {
                 read = discard(&mut io) => if read? == 0 { return Ok(()) },
@@ -237,3 +270,7 @@ async fn discard(io: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
     })
     .await
 }
+
+#[cfg(test)]
+#[path = "drive/tests.rs"]
+mod tests;
