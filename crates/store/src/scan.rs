@@ -272,15 +272,18 @@ impl Scanner {
                     }
                 }
                 Line::Quoted(_) => self.line = Line::Inside,
-                Line::Inside => match memchr(b'\n', rest) {
-                    Some(lf) => {
-                        let before = (at + lf).checked_sub(1).map_or(self.last, |before| octets[before]);
-                        self.current(at).bare += u64::from(before != b'\r');
-                        at += lf + 1;
-                        self.line = Line::Start;
+                Line::Inside => {
+                    let before = at.checked_sub(1).map_or(self.last, |before| octets[before]);
+                    let (lines, bare) = plain_lines(rest, before);
+                    self.current(at).bare += bare;
+                    match lines {
+                        Some(taken) => {
+                            at += taken;
+                            self.line = Line::Start;
+                        }
+                        None => at = octets.len(),
                     }
-                    None => at = octets.len(),
-                },
+                }
             }
         }
         if let Some(entry) = &mut self.current {
@@ -332,6 +335,21 @@ impl Current {
     fn new(start: u64, text: u64, separates: bool, blank: bool) -> Self {
         Self { start, text, identifier: Identifier::new(), separates, blank, quoted: 0, bare: 0 }
     }
+}
+
+/// Goes on inside a line, through all lines behind it that begin with nothing that means anything. How many octets that
+/// were, up to the start of a line that has to be looked at, if there is one; and how many of the lines end in a bare LF.
+/// `before` is the octet in front of them.
+fn plain_lines(octets: &[u8], before: u8) -> (Option<usize>, u64) {
+    let mut bare = 0;
+    for lf in memchr_iter(b'\n', octets) {
+        let before = lf.checked_sub(1).map_or(before, |before| octets[before]);
+        bare += u64::from(before != b'\r');
+        if matches!(octets.get(lf + 1), None | Some(b'F' | b'>' | b'\r' | b'\n')) {
+            return (Some(lf + 1), bare);
+        }
+    }
+    (None, bare)
 }
 
 /// Looks at the start of a line, and at the line behind it if it is an empty one that may be a separator.
