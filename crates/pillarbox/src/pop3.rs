@@ -21,9 +21,9 @@ pub const EXPOSED: &str = "the password is public: whoever connects can read all
 /// then it is there when it is asked for. As much may wait for each connection.
 pub const READ_AHEAD_MAX_OCTETS: u64 = 16 * 1024;
 
-/// How long a quick client is looked for ([`Backend::LOOK`]). Clients ask for one message after another, and most are read
+/// How long a client is looked for ([`Backend::LOOK_MAX`]). Clients ask for one message after another, and most are read
 /// without another thread.
-pub const LOOK: Duration = Duration::from_micros(50);
+pub const LOOK_MAX: Duration = Duration::from_micros(50);
 
 /// The POP3 server (C-P).
 pub struct Pop3<S> {
@@ -161,7 +161,7 @@ fn login_address(name: &[u8]) -> Option<Address> {
 }
 
 impl<S: Store> Backend<Session> for Serving<S> {
-    const LOOK: Duration = LOOK;
+    const LOOK_MAX: Duration = LOOK_MAX;
 
     async fn perform(&mut self, request: Request) -> Answer {
         self.perform(request).await.unwrap_or_else(|error| {

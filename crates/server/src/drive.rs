@@ -3,12 +3,9 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::num::NonZero;
 use std::pin::{Pin, pin};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use pillarbox_proto::{Connection, Session, Todo};
@@ -17,6 +14,7 @@ use tokio::task::yield_now;
 use tokio::time::{self, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::look::Look;
 use crate::transcript::Log;
 
 /// Octets read at once. The space for them is on the stack: an idle connection holds none.
@@ -45,9 +43,6 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// The same once the server stops.
 const LINGER_STOPPING: Duration = Duration::from_millis(50);
 
-/// A client that sends again within this time after our reply is quick ([`Backend::LOOK`]).
-pub const QUICK: Duration = Duration::from_micros(100);
-
 /// Stands in for no limit: longer than any connection lives.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -55,10 +50,9 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///
 /// Dropping it is the end of the connection: what it holds is given up, and leaves no trace.
 pub trait Backend<S: Session>: Send {
-    /// How long a worker looks for the next octets of a client that was [`QUICK`] before, instead of sleeping at once. To
-    /// wake a core takes as long as a client on the same host does, and that one waits for it. Nothing is gained where
-    /// requests are performed on other threads: those want the core.
-    const LOOK: Duration = Duration::ZERO;
+    /// How long a worker looks for the next octets of a client instead of sleeping, where that turns out to be quicker.
+    /// Nothing is gained where requests are performed on other threads: those want the core.
+    const LOOK_MAX: Duration = Duration::ZERO;
 
     /// Performs one request. The future is dropped when the server stops and it takes longer than [`STOP_GRACE`].
     fn perform(&mut self, request: S::Request) -> impl Future<Output = S::Answer> + Send;
@@ -69,10 +63,10 @@ pub trait Backend<S: Session>: Send {
 ///
 /// # Errors
 /// When the connection breaks. Nothing is left to do then but to forget it.
-pub async fn drive<S: Session>(
+pub async fn drive<S: Session, B: Backend<S>>(
     mut io: impl AsyncRead + AsyncWrite + Unpin,
     mut connection: Connection<S>,
-    mut backend: impl Backend<S>,
+    mut backend: B,
     stop: &CancellationToken,
     log: &Log,
 ) -> io::Result<()> {
@@ -82,7 +76,7 @@ pub async fn drive<S: Session>(
     let mut stopping = false;
     let mut grace_ends = None;
     let mut in_turn = 0;
-    let mut last_wait = None;
+    let mut look = Look::new(B::LOOK_MAX);
     loop {
         if in_turn >= TURN_OCTETS {
             in_turn = 0;
@@ -115,16 +109,15 @@ pub async fn drive<S: Session>(
                     idle_ends.as_mut().reset(time::Instant::now() + idle);
                 }
                 let begun = Instant::now();
-                let look_ends = look_ends(&backend, begun, last_wait, *CORES);
                 tokio::select! {
                     biased;
                     () = stopped.as_mut(), if !stopping => {
                         stopping = true;
                         connection.stop();
                     }
-                    received = receive(&mut io, &mut connection, look_ends) => {
+                    received = receive(&mut io, &mut connection, look.ends(begun)) => {
                         let octets = received?;
-                        last_wait = Some(begun.elapsed());
+                        look.waited(begun.elapsed());
                         if octets == 0 {
                             connection.ended();
                         }
@@ -140,14 +133,6 @@ pub async fn drive<S: Session>(
             }
         }
     }
-}
-
-/// On one core a client cannot send while it is looked for.
-static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZero::get));
-
-/// Until when a client is looked for that took so long the last time, if it said anything yet.
-fn look_ends<S: Session, B: Backend<S>>(_: &B, now: Instant, last_wait: Option<Duration>, cores: usize) -> Instant {
-    if cores > 1 && last_wait.is_some_and(|wait| wait < QUICK) { now + B::LOOK } else { now }
 }
 
 /// What became of a request.

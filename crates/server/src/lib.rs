@@ -10,16 +10,16 @@
 mod drive;
 mod limits;
 mod listen;
+mod look;
 mod serve;
 mod stop;
 mod tide;
 mod transcript;
 
-pub use drive::{
-    Backend, LINGER, QUICK, READ_OCTETS, REPLIES_WAIT_MAX, REQUEST_OCTETS, STOP_GRACE, TURN_OCTETS, drive,
-};
+pub use drive::{Backend, LINGER, READ_OCTETS, REPLIES_WAIT_MAX, REQUEST_OCTETS, STOP_GRACE, TURN_OCTETS, drive};
 pub use limits::{CONNECTIONS_MAX, DESCRIPTORS_KEPT, POOL_PARTS, Place, Pool, Room, raise_descriptor_limit};
 pub use listen::{BindError, bind, loopback};
+pub use look::{KEPT_WAITS, TRIAL_WAITS};
 pub use serve::{ACCEPT_PAUSE_MAX, LISTEN_BACKLOG, STOP_MAX, Server, Service, TURNED_AWAY_MAX};
 pub use stop::stop_on_signals;
 pub use tide::{TIDE_SETTLES, TIDE_TURNS};

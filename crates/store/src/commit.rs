@@ -2,7 +2,8 @@
 //!
 //! The first message to come is delivered at once, by a job that goes on as long as there are more; whatever comes
 //! meanwhile is the next group. If that is smaller than those a moment ago, whose senders have not sent their next message
-//! yet, it waits a little for them: fewer flushes for the same mail. Who sends alone never waits.
+//! yet, it waits a little for them: fewer flushes for the same mail. Who sends alone does not wait, once a crowd
+//! is forgotten.
 
 use std::collections::VecDeque;
 use std::io;
@@ -31,6 +32,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(2);
 /// Longest wait of a group for more messages, and how long a group is remembered. Where a flush takes longer than this,
 /// enough come by themselves.
 const GATHER_MAX: Duration = Duration::from_millis(5);
+/// Fewer are no crowd: two that waited for each other would gain little, and each message would take longer.
+const CROWD_MIN: usize = 3;
 /// By this part of it a crowd is thought smaller after each group that had fewer messages. By all that were missing, one
 /// small group by chance would make the next ones small.
 const CROWD_LEAVES: usize = 4;
@@ -114,8 +117,8 @@ impl Crowd {
 
     /// What the next group waits for where so many messages wait already: for the others, as long as the last one took.
     fn company(self, waiting: usize, now: Instant) -> Option<Company> {
-        let is_recent = now - self.seen <= GATHER_MAX;
-        (is_recent && (1..self.messages).contains(&waiting)).then(|| (self.messages, self.took.min(GATHER_MAX)))
+        let is_crowd = self.messages >= CROWD_MIN && now - self.seen <= GATHER_MAX;
+        (is_crowd && (1..self.messages).contains(&waiting)).then(|| (self.messages, self.took.min(GATHER_MAX)))
     }
 }
 

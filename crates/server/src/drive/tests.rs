@@ -1,6 +1,5 @@
 //! Tests of `drive.rs`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
@@ -11,16 +10,6 @@ use tokio::io::duplex;
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-struct Looking;
-
-impl Backend<echo::Session> for Looking {
-    const LOOK: Duration = HOUR;
-
-    async fn perform(&mut self, request: Infallible) -> Infallible {
-        match request {}
-    }
-}
 
 /// Counts how often its task is to run again.
 #[derive(Default)]
@@ -36,17 +25,6 @@ fn connection() -> Connection<echo::Session> {
     let mut connection = Connection::new(echo::Session::new("A / a"));
     while let Todo::Send(_) = connection.todo() {}
     connection
-}
-
-/// Only a client that was quick is looked for, as long as the backend wants that, and where it has a core to itself.
-#[test]
-fn a_quick_client_is_looked_for() {
-    let now = Instant::now();
-    let quick = Some(QUICK - Duration::from_nanos(1));
-    assert_eq!(look_ends(&Looking, now, None, 2), now);
-    assert_eq!(look_ends(&Looking, now, Some(QUICK), 2), now);
-    assert_eq!(look_ends(&Looking, now, quick, 1), now);
-    assert_eq!(look_ends(&Looking, now, quick, 2), now + HOUR);
 }
 
 /// Who is not looked for is slept for: its task runs again when there is something to read, and not before.

@@ -87,6 +87,8 @@ fn company_is_waited_for_by_a_part_of_a_crowd_and_for_a_time() {
     }
     assert_eq!(crowd(4, 600).company(1, done + GATHER_MAX), wanted(4, 600));
     assert_eq!(crowd(4, 600).company(1, done + GATHER_MAX + Duration::from_micros(1)), None);
+    assert_eq!(crowd(3, 600).company(1, done), wanted(3, 600));
+    assert_eq!(crowd(2, 600).company(1, done), None);
     let late = begun + Duration::from_secs(3600);
     assert_eq!(crowd(3, 3_600_000_000).company(2, late), Some((3, GATHER_MAX)));
 }
@@ -104,6 +106,25 @@ fn a_crowd_is_forgotten_little_by_little() {
     }
     assert_eq!(sizes, [1, 1, 20, 15, 17, 12, 9, 6, 4, 3, 2, 1, 1, 1, 1]);
     assert_eq!(crowd.and_then(|crowd| crowd.company(1, now)), None);
+}
+
+/// What was delivered together is what the next group waits for.
+#[tokio::test]
+async fn a_group_tells_the_next_one_how_many_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Arc::new(Place::open(dir.path()).unwrap());
+    let mut replies = Vec::new();
+    for _ in 0..3 {
+        let (reply, outcome) = oneshot::channel();
+        let message = message(&place, &[]).await;
+        place.waiting.state().messages.push_back(Pending { message, reply });
+        replies.push(outcome);
+    }
+    place.waiting.state().is_led = true;
+    Leader { place: Arc::clone(&place), is_over: false }.lead();
+    let state = place.waiting.state();
+    assert_eq!(state.crowd.map(|crowd| crowd.messages), Some(3));
+    assert!(!state.is_led);
 }
 
 /// The message that makes a group large enough ends its wait; one that leaves it too small does not.
