@@ -13,12 +13,14 @@ mod forward;
 mod fsck;
 #[cfg(feature = "tools")]
 mod memory;
+#[cfg(feature = "tools")]
 mod options;
 mod package;
 #[cfg(feature = "tools")]
 #[allow(dead_code, reason = "shared with the tests of the relay")]
 #[path = "../../../relay/tests/relay/peer.rs"]
 mod peer;
+#[cfg_attr(not(feature = "tools"), allow(dead_code, reason = "shared with tests that are left out"))]
 mod program;
 #[cfg(feature = "tools")]
 mod repairs;
