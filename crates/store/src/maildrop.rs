@@ -17,12 +17,8 @@ use crate::quote::Unquoter;
 use crate::scan::{Entry, Identifier};
 use crate::{Maildrop, StoreError, TextReader, blocking, recover, unique_ids, update};
 
-/// How much of a message is read at once.
+/// How much of a message is read at once: without another thread if it is in memory, as that takes less time than waking one.
 pub(crate) const CHUNK_OCTETS: usize = 64 * 1024;
-
-/// A message of so many octets, its `From ` line included, is read without another thread if it is in memory: that takes less
-/// time than waking one.
-pub(crate) const AT_ONCE_MAX_OCTETS: u64 = 16 * 1024;
 
 /// A mailbox while one POP3 session holds it. Dropping it unlocks and deletes nothing.
 #[derive(Debug)]
@@ -186,21 +182,20 @@ impl TextReader for MboxReader {
                 return Err(StoreError::Io { path: self.place.mailbox(&self.name), source });
             }
         };
-        match passage.next_at_once() {
-            Some(Ok(chunk)) => {
-                self.state = if passage.is_complete { State::Complete } else { State::Reading(passage) };
-                return Ok(chunk);
+        let chunk = match passage.next_at_once() {
+            Some(Ok(chunk)) => chunk,
+            // To read what is not in memory takes its time, and so does to say what has changed.
+            otherwise => {
+                let (place, name) = (Arc::clone(&self.place), self.name.clone());
+                let read = move || {
+                    let chunk = otherwise.unwrap_or_else(|| passage.next());
+                    Ok((chunk.inspect_err(|error| distrust(&place, &name, error))?, passage))
+                };
+                let (chunk, read) = blocking(&self.place.dir, read).await?;
+                passage = read;
+                chunk
             }
-            // What is not as it was listed is looked at again where there is time to say so to others.
-            Some(Err(_)) => *passage = Passage::new(passage.mailbox.clone(), passage.entry),
-            None => {}
-        }
-        let (place, name) = (Arc::clone(&self.place), self.name.clone());
-        let (chunk, passage) = blocking(&self.place.dir, move || {
-            let chunk = passage.next().inspect_err(|error| distrust(&place, &name, error))?;
-            Ok((chunk, passage))
-        })
-        .await?;
+        };
         self.state = if passage.is_complete { State::Complete } else { State::Reading(passage) };
         Ok(chunk)
     }
@@ -238,14 +233,18 @@ impl Passage {
         self.next_by(read_at)
     }
 
-    /// The next chunk of a short message that is in memory; `None` if it is not, and is to be read by [`Passage::next`].
-    /// Blocks for no longer than it takes to copy and hash [`AT_ONCE_MAX_OCTETS`].
+    /// The next chunk if it is in memory; `None` if it is not, and is to be read by [`Passage::next`]. Blocks for no longer than
+    /// it takes to copy and hash two chunks: the last one so far is held.
     fn next_at_once(&mut self) -> Option<Result<Option<Vec<u8>>, StoreError>> {
-        if self.entry.end - self.entry.start > AT_ONCE_MAX_OCTETS {
-            return None;
-        }
-        match self.next_by(read_cached_at) {
-            // Nothing has been taken yet.
+        self.next_if_cached(read_cached_at)
+    }
+
+    fn next_if_cached(
+        &mut self,
+        read_at: impl FnMut(&File, &mut [u8], u64) -> io::Result<usize>,
+    ) -> Option<Result<Option<Vec<u8>>, StoreError>> {
+        match self.next_by(read_at) {
+            // What was read before it is kept: the next read goes on there.
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => None,
             result => Some(result),
         }
@@ -253,7 +252,7 @@ impl Passage {
 
     fn next_by(
         &mut self,
-        read_at: impl Fn(&File, &mut [u8], u64) -> io::Result<usize>,
+        mut read_at: impl FnMut(&File, &mut [u8], u64) -> io::Result<usize>,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let (Some(identifier), Some(unquoter)) = (&mut self.identifier, &mut self.unquoter) else { return Ok(None) };
         let path: &Path = &self.mailbox.path;

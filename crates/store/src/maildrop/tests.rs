@@ -17,45 +17,73 @@ fn mailbox(texts: &[&str]) -> (tempfile::TempDir, Snapshot, Vec<Entry>) {
     (dir, Snapshot { file: Arc::new(OpenMailbox::new(file)), path }, entries)
 }
 
-fn all(mut passage: Passage) -> Result<Vec<u8>, StoreError> {
+/// What is left of a message. Each chunk is first looked for in memory, where `is_in_memory` says whether it is.
+fn all_by(mut passage: Passage, mut is_in_memory: impl FnMut() -> bool) -> Result<Vec<u8>, StoreError> {
     let mut text = Vec::new();
-    while let Some(chunk) = passage.next()? {
-        text.extend(chunk);
-    }
-    Ok(text)
-}
-
-/// holds C-P5
-#[test]
-fn a_short_message_is_read_at_once_if_it_is_in_memory() {
-    let short = AT_ONCE_MAX_OCTETS as usize - FROM_LINE.len();
-    let texts = ["", "a\n", ">From b\n", &("x".repeat(short - 1) + "\n"), &("x".repeat(short) + "\n")];
-    let (_dir, mailbox, entries) = mailbox(&texts);
-    assert_eq!(entries.len(), texts.len());
-    for (entry, text) in entries.iter().zip(texts) {
-        let passage = || Passage::new(mailbox.clone(), *entry);
-        let expected = text.replace(">From", "From").replace('\n', "\r\n");
-        assert_eq!(all(passage()).unwrap(), expected.as_bytes());
-        let mut at_once = passage();
-        match at_once.next_at_once() {
-            Some(chunk) => {
-                assert!(entry.end - entry.start <= AT_ONCE_MAX_OCTETS && at_once.is_complete);
-                assert_eq!(chunk.unwrap().unwrap_or_default(), expected.as_bytes());
-            }
-            // It is long, or the file system does not say what is in memory. Then nothing of it has been taken.
-            None => assert_eq!(all(at_once).unwrap(), expected.as_bytes()),
+    loop {
+        let at_once = passage.next_if_cached(|file, buffer, offset| {
+            if is_in_memory() { read_at(file, buffer, offset) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        match at_once.unwrap_or_else(|| passage.next())? {
+            Some(chunk) => text.extend(chunk),
+            None => return Ok(text),
         }
     }
 }
 
+fn all(passage: Passage) -> Result<Vec<u8>, StoreError> {
+    all_by(passage, || false)
+}
+
 /// holds C-P5
 #[test]
-fn a_short_message_that_was_changed_is_not_shown() {
-    let (_dir, mailbox, entries) = mailbox(&["a\n", "b\n"]);
-    fs::write(&mailbox.path, format!("{FROM_LINE}a\n\n{FROM_LINE}c\n\n")).unwrap();
-    let mut changed = Passage::new(mailbox.clone(), entries[1]);
-    assert!(matches!(changed.next_at_once(), None | Some(Err(StoreError::Changed { .. }))));
-    assert!(matches!(all(Passage::new(mailbox.clone(), entries[1])), Err(StoreError::Changed { .. })));
+fn it_is_the_same_message_whatever_of_it_is_in_memory() {
+    let lines = |octets: usize| "0123456789 abcdef\n>From b\n".repeat(octets / 25 + 1);
+    let texts = ["", "a\n", ">From b\n", &lines(CHUNK_OCTETS), &lines(3 * CHUNK_OCTETS), &"x".repeat(2 * CHUNK_OCTETS)];
+    let (_dir, mailbox, entries) = mailbox(&texts);
+    assert_eq!(entries.len(), texts.len());
+    for (entry, text) in entries.iter().zip(texts) {
+        let passage = || Passage::new(mailbox.clone(), *entry);
+        let mut expected = text.replace(">From", "From").replace('\n', "\r\n");
+        if !expected.is_empty() && !expected.ends_with('\n') {
+            expected.push_str("\r\n");
+        }
+        // All of it, nothing, and each pattern of five reads.
+        for pattern in 0..32_u32 {
+            let mut reads = 0;
+            let is_in_memory = || {
+                reads += 1;
+                pattern >> (reads % 5) & 1 == 1
+            };
+            assert_eq!(all_by(passage(), is_in_memory).unwrap(), expected.as_bytes(), "{pattern:b}");
+        }
+        // As the system says.
+        let mut at_once = passage();
+        let first = at_once.next_at_once().transpose().unwrap().flatten().unwrap_or_default();
+        assert_eq!([first, all(at_once).unwrap()].concat(), expected.as_bytes());
+    }
+}
+
+/// holds C-P5
+#[test]
+fn a_message_that_was_changed_is_not_shown() {
+    let long = |end: &str| "line\n".repeat(40_000) + end;
+    let (_dir, mailbox, entries) = mailbox(&["a\n", "b\n", &long("b\n")]);
+    fs::write(&mailbox.path, ["a\n", "c\n", &long("c\n")].map(|text| format!("{FROM_LINE}{text}\n")).concat()).unwrap();
+    for entry in &entries[1..] {
+        for is_in_memory in [false, true] {
+            let mut passage = Passage::new(mailbox.clone(), *entry);
+            let mut given = 0;
+            let error = loop {
+                let chunk = if is_in_memory { passage.next_if_cached(read_at).unwrap() } else { passage.next() };
+                match chunk {
+                    Ok(chunk) => given += chunk.expect("it is not said to be whole").len() as u64,
+                    Err(error) => break error,
+                }
+            };
+            assert!(matches!(error, StoreError::Changed { .. }) && given < entry.octets - 1, "{given} octets");
+        }
+    }
     // What is not there at all is not in memory either.
     mailbox.file.set_len(entries[1].start).unwrap();
     assert!(Passage::new(mailbox.clone(), entries[1]).next_at_once().is_none());
