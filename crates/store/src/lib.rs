@@ -42,6 +42,7 @@ mod text;
 mod threads;
 mod unique_ids;
 mod update;
+mod write_back;
 
 #[cfg(feature = "check")]
 pub use check::{Finding, Progress, Report, Severity, Verdict, check};

@@ -18,6 +18,7 @@ use crate::append::inode_and_size;
 use crate::files::not_found;
 use crate::locks::Locked;
 use crate::place::{Place, open_if_there, read_at};
+use crate::write_back::WriteBack;
 
 /// First line of a record.
 const TITLE: &str = "pillarbox update 2";
@@ -274,10 +275,12 @@ fn write_content(
     let mut hash = Xxh3::new();
     // A tail may consist of very many small parts; they are written together.
     let mut pending = Vec::new();
+    let mut write_back = WriteBack::new(path);
     let mut write = |pending: &mut Vec<u8>| {
         place.files.write_all_at(file, path, pending, at)?;
         at += pending.len() as u64;
         pending.clear();
+        write_back.written(at);
         Ok(())
     };
     for source in tail {

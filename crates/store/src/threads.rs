@@ -1,35 +1,60 @@
 //! Work on all cores: what a large mailbox takes is done by as many threads as there are, and what many take at once by no
 //! more than as many again.
 
+use std::io;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{io, thread};
+use std::thread::{self, JoinHandle};
 
 use crate::StoreError;
 
 /// It takes several system calls to find out.
 static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
 
-/// A thread of its kind. In a process there are as many of a kind at once as it has cores.
-struct OneOf(&'static AtomicUsize);
+/// What a thread is for. In a process there are as many of a kind at once as it has cores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Helps with whatever takes long.
+    Helper,
+    /// Closes a file: who has work for it holds locks, and must not wait for what others compute.
+    Closer,
+    /// Has a file written back.
+    Writer,
+}
 
-/// The threads that help, whatever they help with.
-static HELPERS: AtomicUsize = AtomicUsize::new(0);
-/// Those that close files: who has work for these holds locks, and must not wait for what others compute.
-static CLOSERS: AtomicUsize = AtomicUsize::new(0);
+/// How many there are of each kind.
+static THREADS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+
+impl Kind {
+    fn threads(self) -> &'static AtomicUsize {
+        &THREADS[self as usize]
+    }
+
+    /// Its name, for who looks at the process.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Helper => "mailbox",
+            Self::Closer => "closing",
+            Self::Writer => "writing back",
+        }
+    }
+}
+
+/// A thread of its kind.
+struct OneOf(Kind);
 
 impl OneOf {
-    fn new(kind: &'static AtomicUsize) -> Option<Self> {
+    fn new(kind: Kind) -> Option<Self> {
         let one_more = |threads| (threads < *CORES).then_some(threads + 1);
-        kind.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self(kind))
+        kind.threads().fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self(kind))
     }
 }
 
 impl Drop for OneOf {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.threads().fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -48,12 +73,12 @@ pub(crate) fn on_all_cores<T: Send>(
         let work = &work;
         // Those that cannot be started leave their work to the others.
         let start = |_| {
-            let helper = OneOf::new(&HELPERS)?;
+            let helper = OneOf::new(Kind::Helper)?;
             let help = move || {
                 let _helper = helper;
                 work()
             };
-            thread::Builder::new().name("mailbox".to_owned()).spawn_scoped(scope, help).ok()
+            thread::Builder::new().name(Kind::Helper.name().to_owned()).spawn_scoped(scope, help).ok()
         };
         let others: Vec<_> = (1..threads).filter_map(start).collect();
         let mut done = vec![work()];
@@ -65,12 +90,20 @@ pub(crate) fn on_all_cores<T: Send>(
     })
 }
 
+/// Does this on a thread of its own. Where none can be had nothing is done, and what `work` owns is dropped at once.
+pub(crate) fn aside(kind: Kind, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    let one = OneOf::new(kind)?;
+    let work = move || {
+        let _one = one;
+        work();
+    };
+    thread::Builder::new().name(kind.name().to_owned()).spawn(work).ok()
+}
+
 /// Drops this on another thread: to close the last name of a long file takes the system as long as to write it, and nobody
-/// need wait for that.
+/// need wait for that. Where no thread can be had it is dropped at once.
 pub(crate) fn drop_aside<T: Send + 'static>(last: T) {
-    // Where no thread can be started it is dropped at once.
-    let Some(closer) = OneOf::new(&CLOSERS) else { return };
-    let _ = thread::Builder::new().name("closing".to_owned()).spawn(move || drop((last, closer)));
+    aside(Kind::Closer, move || drop(last));
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ fn where_all_threads_are_busy_nobody_is_helped() {
             self.0.send(thread::current().id()).unwrap();
         }
     }
-    let all = |kind: &'static AtomicUsize| {
+    let all = |kind: Kind| {
         let mut all = Vec::new();
         // Other tests have some of them for a moment.
         while all.len() < *CORES {
@@ -113,9 +113,9 @@ fn where_all_threads_are_busy_nobody_is_helped() {
         }
         all
     };
-    let helpers = all(&HELPERS);
+    let helpers = all(Kind::Helper);
     assert_eq!(on_all_cores(here(), 100, || Ok(())).unwrap().len(), 1);
-    let closers = all(&CLOSERS);
+    let closers = all(Kind::Closer);
     drop_aside(Told(dropped.clone()));
     assert_eq!(drops.try_recv(), Ok(thread::current().id()));
     drop(closers);

@@ -1,0 +1,47 @@
+//! Writing a long file back while more of it is written.
+
+use std::fs::File;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use crate::threads::{Kind, aside};
+
+/// Each time a file has grown by so many octets, the system is asked to write it back.
+pub(crate) const WRITE_BACK_OCTETS: u64 = 2 * 1024 * 1024;
+
+/// Has a long file written back by another thread while it is written, so that its flush has less to wait for.
+///
+/// It promises nothing: durable is what was flushed by `Files` afterwards. What fails here fails there as well: the file is
+/// opened anew for this, and the system tells each open file of an error once (`fsync(2)`).
+pub(crate) struct WriteBack<'a> {
+    path: &'a Path,
+    /// Octets of the file that were written when it was asked for last.
+    asked: u64,
+    /// The thread that was asked last.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<'a> WriteBack<'a> {
+    /// Nothing is written yet to the file with this name.
+    pub(crate) fn new(path: &'a Path) -> Self {
+        Self { path, asked: 0, thread: None }
+    }
+
+    /// So many octets have been written to it. Waits for nothing.
+    pub(crate) fn written(&mut self, octets: u64) {
+        let is_due = octets.saturating_sub(self.asked) >= WRITE_BACK_OCTETS;
+        if is_due && self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.asked = octets;
+            // What stands in the way of this does not stand in the way of the flush, or is told there.
+            self.thread = File::open(self.path).ok().and_then(|file| {
+                aside(Kind::Writer, move || {
+                    let _ = file.sync_data();
+                })
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "write_back/tests.rs"]
+mod tests;
