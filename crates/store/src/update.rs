@@ -8,6 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use memchr::memchr;
+
 use crate::StoreError;
 use crate::append::{self, inode_and_size};
 use crate::from_line::is_from_line;
@@ -116,7 +118,11 @@ fn prove_one(mailbox: &Locked, entries: &[Entry], index: usize, block: &mut Vec<
     }
     let separator = usize::try_from(entry.next - entry.end).unwrap_or(usize::MAX);
     let Some((separator, from_line)) = behind.split_at_checked(separator) else { return Ok(false) };
-    let is_one_line = !from_line.split_last().is_some_and(|(_, line)| line.contains(&b'\n'));
+    // Of this length; at the end of the file it may have no end.
+    let is_one_line = match memchr(b'\n', from_line) {
+        Some(lf) => lf + 1 == from_line.len(),
+        None => entries.last().is_some_and(|last| last.next == end),
+    };
     let is_followed = index + 1 == entries.len() || is_one_line && is_from_line(from_line);
     Ok(matches!(separator, b"" | b"\n" | b"\r\n") && is_followed && identifier.finish() == entry.identity)
 }
