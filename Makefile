@@ -12,7 +12,7 @@ PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE \
 	'crates/*/Cargo.toml' 'crates/*/src/*' crates/pillarbox/tests/it \
 	':(exclude)crates/*/src/**/tests.rs' ':(exclude)crates/store/src/crash_tests*' \
 	':(exclude)crates/store/src/check*' ':(exclude)crates/pillarbox/src/fsck*' ':(exclude)crates/pillarbox/src/torture*' \
-	$(patsubst %,':(exclude)crates/pillarbox/tests/it/%.rs',forward fsck memory options repairs serve stop torture transcript) \
+	$(patsubst %,':(exclude)crates/pillarbox/tests/it/%.rs',forward fsck memory options package repairs serve stop torture transcript) \
 	crates/probe/conversations/smtp/send.talk \
 	$(shell git grep -l '^tester' -- 'crates/probe/conversations/*.talk')
 

@@ -15,6 +15,7 @@ mod fsck;
 mod memory;
 #[cfg(feature = "tools")]
 mod options;
+#[cfg(feature = "tools")]
 mod package;
 #[cfg(feature = "tools")]
 #[allow(dead_code, reason = "shared with the tests of the relay")]
