@@ -280,14 +280,16 @@ fn write_content(
         place.files.write_all_at(file, path, pending, at)?;
         at += pending.len() as u64;
         pending.clear();
-        write_back.written(at);
-        Ok(())
+        Ok(at)
     };
     for source in tail {
         copy(source, |block, _| {
             hash.update(block);
             pending.extend_from_slice(block);
-            if pending.len() >= COPY_OCTETS { write(&mut pending) } else { Ok(()) }
+            if pending.len() >= COPY_OCTETS {
+                write_back.written(write(&mut pending)?);
+            }
+            Ok(())
         })?;
     }
     pending.extend_from_slice(format!("{:016x}", hash.digest()).as_bytes());

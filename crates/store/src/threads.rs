@@ -91,11 +91,11 @@ pub(crate) fn on_all_cores<T: Send>(
 }
 
 /// Does this on a thread of its own. Where none can be had nothing is done, and what `work` owns is dropped at once.
-pub(crate) fn aside(kind: Kind, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+pub(crate) fn aside<T: Send + 'static>(kind: Kind, work: impl FnOnce() -> T + Send + 'static) -> Option<JoinHandle<T>> {
     let one = OneOf::new(kind)?;
     let work = move || {
         let _one = one;
-        work();
+        work()
     };
     thread::Builder::new().name(kind.name().to_owned()).spawn(work).ok()
 }

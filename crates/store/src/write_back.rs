@@ -1,6 +1,7 @@
 //! Writing a long file back while more of it is written.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -11,14 +12,14 @@ pub(crate) const WRITE_BACK_OCTETS: u64 = 2 * 1024 * 1024;
 
 /// Has a long file written back by another thread while it is written, so that its flush has less to wait for.
 ///
-/// It promises nothing: durable is what was flushed by `Files` afterwards. What fails here fails there as well: the file is
-/// opened anew for this, and the system tells each open file of an error once (`fsync(2)`).
+/// It promises nothing: durable is what was flushed by `Files` afterwards. That is told of pages that could not be written
+/// here, too: the file is opened anew for this, and the system tells each open file of such an error (`fsync(2)`).
 pub(crate) struct WriteBack<'a> {
     path: &'a Path,
     /// Octets of the file that were written when it was asked for last.
     asked: u64,
     /// The thread that was asked last.
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl<'a> WriteBack<'a> {
@@ -27,21 +28,21 @@ impl<'a> WriteBack<'a> {
         Self { path, asked: 0, thread: None }
     }
 
-    /// So many octets have been written to it. Waits for nothing.
+    /// So many octets have been written to it, and more will be. Waits for nothing.
     pub(crate) fn written(&mut self, octets: u64) {
         let is_due = octets.saturating_sub(self.asked) >= WRITE_BACK_OCTETS;
         if is_due && self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.asked = octets;
-            // What stands in the way of this does not stand in the way of the flush, or is told there.
-            self.thread = File::open(self.path).ok().and_then(|file| {
-                aside(Kind::Writer, move || {
-                    let _ = file.sync_data();
-                })
-            });
+            let path = self.path.to_owned();
+            self.thread = aside(Kind::Writer, move || File::open(path)?.sync_data());
+            if self.thread.is_some() {
+                self.asked = octets;
+                #[cfg(test)]
+                tests::ASKED.set(tests::ASKED.get() + 1);
+            }
         }
     }
 }
 
 #[cfg(test)]
 #[path = "write_back/tests.rs"]
-mod tests;
+pub(crate) mod tests;

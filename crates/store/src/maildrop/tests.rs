@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::crash_tests::memory_or_disk;
 use crate::scan::scan;
 
 const FROM_LINE: &str = "From a Mon Aug 22 23:00:00 2016\n";
@@ -61,6 +62,27 @@ fn it_is_the_same_message_whatever_of_it_is_in_memory() {
         let mut at_once = passage();
         let first = at_once.next_at_once().transpose().unwrap().flatten().unwrap_or_default();
         assert_eq!([first, all(at_once).unwrap()].concat(), expected.as_bytes());
+    }
+}
+
+/// Where the system does not say what is in memory, another thread reads each chunk.
+///
+/// holds C-P5
+#[tokio::test]
+async fn a_reader_gives_each_chunk_once_whoever_reads_it() {
+    let text = (0..20_000).map(|number| format!("line {number}\n")).collect::<String>();
+    for dir in [tempfile::tempdir().unwrap(), tempfile::tempdir_in(memory_or_disk()).unwrap()] {
+        fs::write(dir.path().join("alice.mbox"), format!("{FROM_LINE}{text}\n")).unwrap();
+        let place = Arc::new(Place::open(dir.path()).unwrap());
+        let maildrop = MboxMaildrop::open(place, "alice".to_owned(), Duration::ZERO).await.unwrap();
+        let mut reader = maildrop.read(0);
+        let mut read = Vec::new();
+        while let Some(chunk) = reader.next().await.unwrap() {
+            read.extend(chunk);
+            assert!(read.len() < 2 * text.len(), "again from the beginning");
+        }
+        assert!(read == text.replace('\n', "\r\n").into_bytes(), "{} octets", read.len());
+        assert!(reader.next().await.unwrap().is_none());
     }
 }
 

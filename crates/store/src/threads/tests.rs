@@ -94,6 +94,34 @@ fn many_share_the_threads_that_help() {
     assert!(most.load(Ordering::SeqCst) <= *CORES, "{most:?} of {}", *CORES);
 }
 
+/// All threads of a kind. Other tests have some of them for a moment.
+fn all(kind: Kind) -> Vec<OneOf> {
+    let mut all = Vec::new();
+    while all.len() < *CORES {
+        all.extend(OneOf::new(kind));
+        thread::yield_now();
+    }
+    all
+}
+
+/// A thread that has ended makes room, however it did.
+#[test]
+fn of_each_kind_there_are_as_many_as_cores() {
+    for kind in [Kind::Helper, Kind::Closer, Kind::Writer] {
+        for round in 0..3 * *CORES {
+            let busy = all(kind);
+            assert!(OneOf::new(kind).is_none() && aside(kind, || ()).is_none(), "{kind:?}");
+            drop(busy);
+            let work = move || assert!(round % 2 == 0, "as asked for");
+            let thread = (0..1_000_000).find_map(|_| {
+                thread::yield_now();
+                aside(kind, work)
+            });
+            assert_eq!(thread.unwrap().join().is_ok(), round % 2 == 0, "{kind:?}");
+        }
+    }
+}
+
 /// Where all threads are busy, nobody is helped, and something is dropped at once; a thread that has ended makes room.
 #[test]
 fn where_all_threads_are_busy_nobody_is_helped() {
@@ -104,15 +132,6 @@ fn where_all_threads_are_busy_nobody_is_helped() {
             self.0.send(thread::current().id()).unwrap();
         }
     }
-    let all = |kind: Kind| {
-        let mut all = Vec::new();
-        // Other tests have some of them for a moment.
-        while all.len() < *CORES {
-            all.extend(OneOf::new(kind));
-            thread::yield_now();
-        }
-        all
-    };
     let helpers = all(Kind::Helper);
     assert_eq!(on_all_cores(here(), 100, || Ok(())).unwrap().len(), 1);
     let closers = all(Kind::Closer);

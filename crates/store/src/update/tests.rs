@@ -39,3 +39,20 @@ fn a_file_that_is_cut_and_grows_again_while_it_is_listed_ends_where_it_was_cut()
     assert_eq!(joined(parts).len(), 3);
     assert!(joined(Vec::new()).is_empty());
 }
+
+/// holds C-P7
+#[test]
+fn the_record_of_a_long_removal_is_written_back_while_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mbox = ENTRY.to_owned() + &"From a Mon Aug 22 23:00:00 2016\ntext\n".repeat(100_000);
+    std::fs::write(dir.path().join("alice.mbox"), &mbox).unwrap();
+    let place = Place::open(dir.path()).unwrap();
+    let place = Arc::new(place);
+    let mut locked = crate::locks::lock_now(&place, "alice").unwrap().unwrap();
+    let listing = index::list(&place, &locked).unwrap();
+    let asked = || crate::write_back::tests::ASKED.get();
+    assert_eq!(asked(), 0);
+    remove(&place, &mut locked, &listing, &[0]).unwrap();
+    assert!(asked() > 0, "{} octets", mbox.len());
+    assert!(std::fs::read_to_string(dir.path().join("alice.mbox")).unwrap() == mbox[ENTRY.len()..]);
+}
