@@ -398,14 +398,10 @@ fn removal(
         fs::write(&path, changed).unwrap();
     }
     let there = case.entries();
-    let mut locked = case.locked();
     if is_fooled {
-        let state = State::of(&locked).unwrap();
-        listing.state = Some(state);
-        let index = case.index();
-        let header = Header::decode(index.first_chunk().unwrap()).unwrap();
-        case.put_index(&[&Header { state, ..header }.encode(), &index[HEADER_OCTETS..]].concat());
+        listing.state = Some(hide_change(&case));
     }
+    let mut locked = case.locked();
     let doomed: Vec<Identity> = delete.iter().map(|index| listing.entries[*index].identity).collect();
     let result = update::remove(&case.place, &mut locked, &listing, delete);
     drop(locked);
@@ -452,12 +448,18 @@ fn where_one_octet_is_another_what_was_listed_goes_or_nothing() {
 /// What may happen within one tick of the clock: the mailbox was edited, and its size and times are those that the index
 /// names.
 fn fool(case: &Case, mailbox: &str) {
-    let before = case.index();
     assert_eq!(fs::read(case.dir.path().join("alice.mbox")).unwrap().len(), mailbox.len());
     case.put(mailbox);
-    let header = Header::decode(before.first_chunk().unwrap()).unwrap();
-    let header = Header { state: State::of(&case.locked()).unwrap(), ..header };
-    case.put_index(&[&header.encode(), &before[HEADER_OCTETS..]].concat());
+    hide_change(case);
+}
+
+/// Has the index name the size and times that the mailbox has now.
+fn hide_change(case: &Case) -> State {
+    let index = case.index();
+    let state = State::of(&case.locked()).unwrap();
+    let header = Header::decode(index.first_chunk().unwrap()).unwrap();
+    case.put_index(&[&Header { state, ..header }.encode(), &index[HEADER_OCTETS..]].concat());
+    state
 }
 
 /// holds C-P7
