@@ -182,7 +182,7 @@ impl TextReader for MboxReader {
                 return Err(StoreError::Io { path: self.place.mailbox(&self.name), source });
             }
         };
-        let chunk = match passage.next_at_once() {
+        let chunk = match passage.next_if_cached(read_cached_at) {
             Some(Ok(chunk)) => chunk,
             // To read what is not in memory takes its time, and so does to say what has changed.
             otherwise => {
@@ -233,12 +233,8 @@ impl Passage {
         self.next_by(read_at)
     }
 
-    /// The next chunk if it is in memory; `None` if it is not, and is to be read by [`Passage::next`]. Blocks for no longer than
-    /// it takes to copy and hash two chunks: the last one so far is held.
-    fn next_at_once(&mut self) -> Option<Result<Option<Vec<u8>>, StoreError>> {
-        self.next_if_cached(read_cached_at)
-    }
-
+    /// The next chunk if it is in memory, as `read_at` finds out; `None` if it is not, and is to be read by [`Passage::next`].
+    /// Blocks for no longer than it takes to copy and hash two chunks: the last one so far is held.
     fn next_if_cached(
         &mut self,
         read_at: impl FnMut(&File, &mut [u8], u64) -> io::Result<usize>,
