@@ -118,11 +118,8 @@ fn prove_one(mailbox: &Locked, entries: &[Entry], index: usize, block: &mut Vec<
     }
     let separator = usize::try_from(entry.next - entry.end).unwrap_or(usize::MAX);
     let Some((separator, from_line)) = behind.split_at_checked(separator) else { return Ok(false) };
-    // Of this length; at the end of the file it may have no end.
-    let is_one_line = match memchr(b'\n', from_line) {
-        Some(lf) => lf + 1 == from_line.len(),
-        None => entries.last().is_some_and(|last| last.next == end),
-    };
+    // One without an end, at the end of the file, proves nothing: that costs another listing.
+    let is_one_line = memchr(b'\n', from_line) == from_line.len().checked_sub(1);
     let is_followed = index + 1 == entries.len() || is_one_line && is_from_line(from_line);
     Ok(matches!(separator, b"" | b"\n" | b"\r\n") && is_followed && identifier.finish() == entry.identity)
 }

@@ -46,8 +46,7 @@ fn the_record_of_a_long_removal_is_written_back_while_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let mbox = ENTRY.to_owned() + &"From a Mon Aug 22 23:00:00 2016\ntext\n".repeat(100_000);
     std::fs::write(dir.path().join("alice.mbox"), &mbox).unwrap();
-    let place = Place::open(dir.path()).unwrap();
-    let place = Arc::new(place);
+    let place = Arc::new(Place::open(dir.path()).unwrap());
     let mut locked = crate::locks::lock_now(&place, "alice").unwrap().unwrap();
     let listing = index::list(&place, &locked).unwrap();
     let asked = || crate::write_back::tests::ASKED.get();
@@ -55,4 +54,20 @@ fn the_record_of_a_long_removal_is_written_back_while_it_is_written() {
     remove(&place, &mut locked, &listing, &[0]).unwrap();
     assert!(asked() > 0, "{} octets", mbox.len());
     assert!(std::fs::read_to_string(dir.path().join("alice.mbox")).unwrap() == mbox[ENTRY.len()..]);
+}
+
+/// holds C-P7
+#[test]
+fn what_stands_in_front_of_a_line_without_an_end_can_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alice.mbox");
+    let unended = ENTRY.lines().next().unwrap();
+    std::fs::write(&path, ENTRY.to_owned() + unended).unwrap();
+    let place = Arc::new(Place::open(dir.path()).unwrap());
+    let mut locked = crate::locks::lock_now(&place, "alice").unwrap().unwrap();
+    index::list(&place, &locked).unwrap();
+    let listing = index::list(&place, &locked).unwrap();
+    assert!(listing.is_remembered && listing.entries.len() == 2);
+    remove(&place, &mut locked, &listing, &[0]).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), unended);
 }
