@@ -62,13 +62,13 @@ mutants:
 	mutants/run
 
 # The crash tests at length: at least 100,000 different states after power cuts with each of three seeds, and all
-# numbered faults.
+# numbered faults, with all pairs of failures.
 crash:
 	@for seed in 1 2 3; do \
 		PILLARBOX_CRASH_SEED=$$seed PILLARBOX_CRASH_STATES=$(CRASH_STATES) \
 			$(CARGO) test --release --package pillarbox-store --lib -- --nocapture power_cuts || exit 1; \
 	done
-	$(CARGO) test --release --package pillarbox-store --lib -- --nocapture numbered
+	PILLARBOX_CRASH_PAIRS=1 $(CARGO) test --release --package pillarbox-store --lib -- --nocapture numbered
 
 # How fast it is: the parsers, then the programs under load; the figures go to docs/performance.md. BENCH=DIR also runs
 # the side-by-side harness in DIR, with the peers in BENCH_PEERS, which have to be installed. Large messages are compared

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use crate::error::Failed;
 use crate::index::Growing;
 use crate::journal::record::{BLOCK_OCTETS, Context, Cut, Delivery, Large, Placement, Record, Shape, block_hash};
 use crate::journal::segment::Segment;
@@ -44,11 +45,12 @@ impl Message {
 }
 
 /// Delivers several messages with one flush of the journal. `mailboxes` are sorted by name; all that the messages name
-/// are among them.
+/// are among them. On `Ok` they are durable; what could be neither written to its mailbox nor taken back is only in the
+/// journal then, for whoever locks the mailbox next.
 ///
 /// # Errors
-/// Nothing is delivered, unless the disk fails again when it is undone: then the next one to lock a mailbox decides.
-pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Message]) -> Result<(), StoreError> {
+/// Of what is [`Failed::Left`] each message may be there or not, whole.
+pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Message]) -> Result<(), Failed> {
     let in_use = place.journal.begin(place)?;
     let segment = &in_use.0;
     let first = place.journal.ids(messages.len());
@@ -79,8 +81,14 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
         |(mailbox, growth)| place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old),
     );
     if let Err(error) = applied {
-        undo(place, segment, mailboxes, &growths, first, last);
-        return Err(error);
+        return match undo(place, segment, mailboxes, &growths, first, last) {
+            Undone::Yes => Err(Failed::Undone(error)),
+            Undone::No => {
+                place.journal.note_left(place, &error);
+                Ok(())
+            }
+            Undone::Unsure => Err(Failed::Left(error)),
+        };
     }
     // Not durable: it counts for who finds the journal of a process that was killed. Without it, that one looks itself.
     let _ = segment.append(place, &[Record::Applied { first, last }]);
@@ -109,8 +117,8 @@ pub(crate) fn append_again(place: &Place, mailbox: &mut Locked, id: u64, message
     let mailbox = &mailboxes[0];
     segment.grown(mailbox, growth.inode, growth.end());
     if let Err(error) = place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old) {
-        // The next try appends it once more, and nobody must see a part of it until then.
-        undo(place, segment, mailboxes, std::slice::from_ref(&growth), id, id);
+        // The next try appends it once more, and nobody must see a part of it until then. Its id is the same.
+        let _ = undo(place, segment, mailboxes, std::slice::from_ref(&growth), id, id);
         return Err(error);
     }
     Ok(placement.at + u64::from(placement.line_end))
@@ -120,7 +128,7 @@ pub(crate) fn append_again(place: &Place, mailbox: &mut Locked, id: u64, message
 ///
 /// # Errors
 /// As [`deliver`].
-pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &Message) -> Result<(), StoreError> {
+pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &Message) -> Result<(), Failed> {
     let in_use = place.journal.begin(place)?;
     let segment = &in_use.0;
     let id = place.journal.ids(1);
@@ -143,16 +151,32 @@ pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &M
             Ok(())
         })
     };
-    let done = mailboxes
+    let written = mailboxes
         .iter()
         .zip(&placements)
         .try_for_each(write)
         .and_then(|()| mailboxes.iter().try_for_each(|mailbox| mailbox.sync_data(place)))
-        .and_then(|()| segment.append(place, &[Record::Committed { id }]))
-        .and_then(|_| segment.sync(place));
-    if done.is_err() {
-        undo(place, segment, mailboxes, &growths, id, id);
-        return done;
+        .map_err(Failed::Undone)
+        .and_then(|()| segment.append(place, &[Record::Committed { id }]));
+    let committed = written.and_then(|at| {
+        // Where nobody knows whether the journal says that it is accepted, no mailbox may lose it: the others might not.
+        segment.sync(place).map_err(|error| match segment.withdraw(place, at, None) {
+            Ok(()) => Failed::Undone(error),
+            Err(_) => Failed::Left(error),
+        })
+    });
+    match committed {
+        Ok(()) => {}
+        Err(Failed::Undone(error)) => {
+            return Err(match undo(place, segment, mailboxes, &growths, id, id) {
+                Undone::Yes => Failed::Undone(error),
+                Undone::No | Undone::Unsure => Failed::Left(error),
+            });
+        }
+        Err(left) => {
+            leave(place, segment, mailboxes);
+            return Err(left);
+        }
     }
     for (mailbox, index) in mailboxes.iter().zip(growing) {
         if let Some(index) = index {
@@ -170,8 +194,8 @@ fn all_growing(place: &Place, mailboxes: &[Locked]) -> Vec<Option<Growing>> {
 /// Removes the end of a mailbox, from `gap` on. Nothing of the mailbox is to be settled. On `Ok` it is durable.
 ///
 /// # Errors
-/// Nothing is removed, unless it was decided and could not be done: then the next one to lock the mailbox does it.
-pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), StoreError> {
+/// What is [`Failed::Left`] may happen: then the next one to lock the mailbox does it.
+pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), Failed> {
     let in_use = place.journal.begin(place)?;
     let segment = &in_use.0;
     let id = place.journal.ids(1);
@@ -185,10 +209,9 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), S
     make_durable(place, segment, [mailbox.name.clone()].into_iter(), &[record], id..=id)?;
     // Flushed, so that what comes next is never mixed with what was here.
     let done = place.files.set_len(&mailbox.file, &mailbox.path, gap).and_then(|()| mailbox.sync_all(place));
-    if done.is_err() {
-        mailbox.leave_dotlock();
-        place.journal.abandon(segment);
-        return done;
+    if let Err(error) = done {
+        leave(place, segment, std::slice::from_mut(mailbox));
+        return Err(Failed::Left(error));
     }
     let _ = segment.append(place, &[Record::Applied { first: id, last: id }]);
     segment.grown(mailbox, inode, gap);
@@ -198,12 +221,12 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), S
 /// Makes deliveries durable, before anything of what they say is done.
 fn commit(
     place: &Place,
-    segment: &Segment,
+    segment: &Arc<Segment>,
     mailboxes: &[Locked],
     growths: &[Growth],
     records: &[Record],
     ids: RangeInclusive<u64>,
-) -> Result<(), StoreError> {
+) -> Result<(), Failed> {
     for (mailbox, growth) in mailboxes.iter().zip(growths) {
         // A recovery relies on what stands in front of a message: it is durable, or in a journal as well.
         if growth.old > 0 && segment.end_of(&mailbox.name, growth.inode) != Some(growth.old) {
@@ -227,34 +250,66 @@ fn commit(
 /// Makes records about these mailboxes durable.
 fn make_durable(
     place: &Place,
-    segment: &Segment,
+    segment: &Arc<Segment>,
     names: impl Iterator<Item = String>,
     records: &[Record],
     ids: RangeInclusive<u64>,
-) -> Result<(), StoreError> {
+) -> Result<(), Failed> {
     segment.names(names);
-    let at = segment.append(place, records)?;
-    segment.sync(place).inspect_err(|_| {
-        // Never flushed again: it would seem to succeed. If this fails too, a recovery may find what was refused.
-        let _ = segment.withdraw(place, at, *ids.start(), *ids.end());
+    let made = segment.append(place, records).and_then(|at| {
+        // Never flushed again: it would seem to succeed.
+        segment.sync(place).map_err(|error| match segment.withdraw(place, at, Some(ids)) {
+            Ok(()) => Failed::Undone(error),
+            Err(_) => Failed::Left(error),
+        })
+    });
+    made.inspect_err(|failed| {
+        if let Failed::Left(_) = failed {
+            place.journal.abandon(segment);
+        }
     })
 }
 
-/// Undoes deliveries that could not be finished, durably. If that cannot be done either, whoever locks the mailboxes
-/// next finishes what the journal says; other programs keep off until then.
-fn undo(place: &Place, segment: &Arc<Segment>, mailboxes: &mut [Locked], growths: &[Growth], first: u64, last: u64) {
-    let mut undone = Ok(());
+/// What became of an attempt to undo something.
+enum Undone {
+    Yes,
+    /// It stands in the journal as before, durably, and whoever locks the mailboxes next does what that says.
+    No,
+    /// The same, but for what the journal says: nobody knows.
+    Unsure,
+}
+
+/// Undoes deliveries that could not be finished, durably.
+fn undo(
+    place: &Place,
+    segment: &Arc<Segment>,
+    mailboxes: &mut [Locked],
+    growths: &[Growth],
+    first: u64,
+    last: u64,
+) -> Undone {
+    let mut cut = Ok(());
     for (mailbox, growth) in mailboxes.iter().zip(growths) {
         // All of them, even if one fails.
-        undone = undone.and(cut_back(place, mailbox, growth.old));
+        cut = cut.and(cut_back(place, mailbox, growth.old));
     }
-    let undone = undone
-        .and_then(|()| segment.append(place, &[Record::Revoked { first, last }]))
-        .and_then(|_| segment.sync(place));
-    if undone.is_err() {
-        mailboxes.iter_mut().for_each(Locked::leave_dotlock);
-        place.journal.abandon(segment);
-    }
+    let undone = if cut.is_err() {
+        Undone::No
+    } else {
+        match segment.append(place, &[Record::Revoked { first, last }]) {
+            Ok(_) if segment.sync(place).is_ok() => return Undone::Yes,
+            Err(Failed::Undone(_)) => Undone::No,
+            Ok(_) | Err(Failed::Left(_)) => Undone::Unsure,
+        }
+    };
+    leave(place, segment, mailboxes);
+    undone
+}
+
+/// Leaves these mailboxes to whoever locks them next, who does what the journal says; other programs keep off until then.
+fn leave(place: &Place, segment: &Arc<Segment>, mailboxes: &mut [Locked]) {
+    mailboxes.iter_mut().for_each(Locked::leave_dotlock);
+    place.journal.abandon(segment);
 }
 
 /// How a mailbox grows.

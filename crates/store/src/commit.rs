@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{self, sleep_until};
 
 use crate::append::{self, Message};
+use crate::error::Failed;
 use crate::locks::{Locked, TIMEOUT_MAX, jitter, lock_now, with_mailboxes};
 use crate::place::Place;
 use crate::{StoreError, recover};
@@ -132,7 +133,7 @@ pub(crate) async fn deliver(place: &Arc<Place>, message: Message, timeout: Durat
         let names = message.names.clone();
         let ours = Arc::clone(place);
         return with_mailboxes(place, &names, timeout, move |locked| {
-            or_make_room(&ours, || append::deliver_large(&ours, locked, &message))
+            or_make_room(&ours, || append::deliver_large(&ours, locked, &message)).map_err(StoreError::from)
         })
         .await;
     }
@@ -157,9 +158,9 @@ pub(crate) async fn deliver(place: &Arc<Place>, message: Message, timeout: Durat
 }
 
 /// Tries again when the disk is full, if the journal can give some of it back.
-fn or_make_room(place: &Place, mut work: impl FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
+fn or_make_room(place: &Place, mut work: impl FnMut() -> Result<(), Failed>) -> Result<(), Failed> {
     match work() {
-        Err(StoreError::Full { .. }) => {
+        Err(Failed::Undone(StoreError::Full { .. })) => {
             place.journal.make_room(place);
             work()
         }
@@ -264,18 +265,19 @@ fn deliver_group(place: &Arc<Place>, group: Vec<Pending>) {
                 deliver_group(place, others);
             }
         }
-        Group::Failed(messages, error) if messages.len() == 1 => {
-            let mut error = Some(error);
-            for reply in replies {
-                if let Some(error) = error.take() {
-                    let _ = reply.send(Outcome::Done(Err(error)));
-                }
-            }
-        }
         // One of them is in the way of the others.
-        Group::Failed(messages, _) => {
+        Group::Failed(messages, Failed::Undone(_)) if messages.len() > 1 => {
             for (message, reply) in messages.into_iter().zip(replies) {
                 deliver_group(place, vec![Pending { message, reply }]);
+            }
+        }
+        Group::Failed(_, failed) => {
+            let error = StoreError::from(failed);
+            let what = error.to_string();
+            let mut error = Some(error);
+            for reply in replies {
+                let same = || StoreError::io(&place.dir, io::Error::other(what.clone()));
+                let _ = reply.send(Outcome::Done(Err(error.take().unwrap_or_else(same))));
             }
         }
     }
@@ -284,7 +286,7 @@ fn deliver_group(place: &Arc<Place>, group: Vec<Pending>) {
 enum Group {
     Done(Vec<Message>),
     Busy(Vec<Message>, String),
-    Failed(Vec<Message>, StoreError),
+    Failed(Vec<Message>, Failed),
 }
 
 fn try_group(place: &Arc<Place>, messages: Vec<Message>) -> Group {
@@ -299,20 +301,20 @@ fn try_group(place: &Arc<Place>, messages: Vec<Message>) -> Group {
                 let name = name.clone();
                 return Group::Busy(messages, name);
             }
-            Err(error) => return Group::Failed(messages, error),
+            Err(error) => return Group::Failed(messages, error.into()),
         }
     }
     match recover::repair(place, &mut locked) {
         Ok(None) => {}
         Ok(Some(name)) => return Group::Busy(messages, name),
-        Err(error) => return Group::Failed(messages, error),
+        Err(error) => return Group::Failed(messages, error.into()),
     }
     let result = or_make_room(place, || append::deliver(place, &mut locked, &messages));
     // The locks go before anybody hears of it.
     drop(locked);
     match result {
         Ok(()) => Group::Done(messages),
-        Err(error) => Group::Failed(messages, error),
+        Err(failed) => Group::Failed(messages, failed),
     }
 }
 

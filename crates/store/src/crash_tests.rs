@@ -30,6 +30,32 @@ mod removal;
 
 const FROM: &str = "From <x@localhost> Mon Aug 22 23:00:00 2016\n";
 
+/// A little generator of numbers (xorshift), so that a seed gives the same states everywhere.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below `bound`.
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % (bound as u64)).unwrap()
+    }
+}
+
+/// What the environment says, or else `default`.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |value| value.parse().unwrap())
+}
+
 /// A folder of mailboxes and a store on it that tries each lock once.
 struct Case {
     dir: TempDir,
@@ -85,15 +111,25 @@ impl Case {
 
     /// The system was started anew since the journals were written.
     fn reboot(&self) {
+        self.with_boots(|boot| format!("{boot}-before"));
+    }
+
+    /// Journals say that they are of this boot instead.
+    fn with_boots(&self, boot: fn(&str) -> String) {
         for name in names_in(&self.store.place.segments) {
             let path = self.store.place.segments.join(name);
             let mut content = fs::read(&path).unwrap();
             // One that was being made has half a header.
             let Some(mut header) = Header::parse(&content) else { continue };
-            header.boot += "-before";
+            header.boot = boot(&header.boot);
             content[..HEADER_OCTETS].copy_from_slice(&header.encode());
             fs::write(&path, content).unwrap();
         }
+    }
+
+    /// The system was not started anew after all.
+    fn same_boot(&self) {
+        self.with_boots(|boot| boot.trim_end_matches("-before").to_owned());
     }
 
     /// What a new process does at its start; `fault` goes wrong on the way.

@@ -66,3 +66,26 @@ impl StoreError {
         }
     }
 }
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// There is nothing of it, in no mailbox and in no journal. It may be tried again.
+    Undone(StoreError),
+    /// It could not be undone, for certain, either. Whoever locks the mailboxes next does with it what the journal says:
+    /// it must not be tried again before that, or it would be taken for what is to be undone, or be there twice.
+    Left(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Undone(error)
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        let (Failed::Undone(error) | Failed::Left(error)) = failed;
+        error
+    }
+}

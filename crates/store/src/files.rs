@@ -52,7 +52,9 @@ impl Files {
     }
 
     pub(crate) fn write_all_at(&self, file: &File, path: &Path, octets: &[u8], offset: u64) -> Result<(), StoreError> {
-        self.step(path).inspect_err(|_| self.torn(file, octets, offset))?;
+        let end = offset + octets.len() as u64;
+        let fault = self.step(path).and_then(|()| self.room(file, path, end));
+        fault.inspect_err(|_| self.torn(file, octets, offset))?;
         file.write_all_at(octets, offset).map_err(|source| StoreError::io(path, source))?;
         self.did(Did::Write(file, octets, offset));
         Ok(())
@@ -60,7 +62,7 @@ impl Files {
 
     /// Makes content and length durable.
     pub(crate) fn sync_data(&self, file: &File, path: &Path) -> Result<(), StoreError> {
-        self.step(path)?;
+        self.step(path).inspect_err(|_| self.did(Did::FailedSync(file)))?;
         file.sync_data().map_err(|source| StoreError::io(path, source))?;
         self.did(Did::Sync(file));
         Ok(())
@@ -68,7 +70,7 @@ impl Files {
 
     /// Makes content, length and the rest of the inode durable.
     pub(crate) fn sync_all(&self, file: &File, path: &Path) -> Result<(), StoreError> {
-        self.step(path)?;
+        self.step(path).inspect_err(|_| self.did(Did::FailedSync(file)))?;
         file.sync_all().map_err(|source| StoreError::io(path, source))?;
         self.did(Did::Sync(file));
         Ok(())
@@ -118,6 +120,13 @@ impl Files {
         Ok(())
     }
 
+    /// Where tests fill the disk.
+    #[cfg(not(test))]
+    #[inline]
+    fn room(&self, _: &File, _: &Path, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Where tests leave half of a write.
     #[cfg(not(test))]
     #[inline]
@@ -137,6 +146,7 @@ enum Did<'a> {
     Write(&'a File, &'a [u8], u64),
     SetLen(&'a File, u64),
     Sync(&'a File),
+    FailedSync(&'a File),
     Rename(&'a Path, &'a Path),
     Link(&'a Path, &'a Path),
     Remove(&'a Path),

@@ -20,7 +20,7 @@ pub(crate) mod record;
 pub(crate) mod restore;
 pub(crate) mod segment;
 
-use segment::{Found, IDLE_OCTETS, Segment};
+use segment::{Content, Found, IDLE_OCTETS, Segment};
 
 /// A segment of this many octets is full; of few in tests.
 pub(crate) const SEGMENT_MAX_OCTETS: u64 = if cfg!(test) { 256 * 1024 } else { 16 * 1024 * 1024 };
@@ -85,6 +85,8 @@ struct State {
     known: HashMap<String, u64>,
     /// Mailboxes of which something could not be flushed that is in no journal, perhaps.
     doubtful: HashSet<String>,
+    /// Segments of dead processes that this one has made durable.
+    durable: HashSet<PathBuf>,
 }
 
 /// The active segment, as long as a delivery goes on.
@@ -236,6 +238,11 @@ impl Journal {
         }
     }
 
+    /// What is in the journal, durably, could not be written to its mailboxes.
+    pub(crate) fn note_left(&self, place: &Place, error: &StoreError) {
+        note_given_up(place, error);
+    }
+
     /// Whether a flush of a mailbox has failed, and what stands at its end has not been written again since.
     pub(crate) fn is_doubtful(&self, name: &str) -> bool {
         self.state().doubtful.contains(name)
@@ -300,6 +307,22 @@ impl Journal {
             }
         }
         Ok(dead)
+    }
+
+    /// Makes what a segment of a dead process says durable, before any of it is done: it may have died in front of its
+    /// flush, or have given the segment up because that failed. What is done in one mailbox must not be forgotten before
+    /// it is done in the others.
+    pub(crate) fn make_durable(&self, place: &Place, found: &Found, content: &Content) -> Result<(), StoreError> {
+        if !self.state().durable.contains(&found.path) {
+            found.write_again(place, content)?;
+            self.state().durable.insert(found.path.clone());
+        }
+        Ok(())
+    }
+
+    /// A segment of a dead process is over, and removed.
+    pub(crate) fn forget(&self, found: &Found) {
+        self.state().durable.remove(&found.path);
     }
 
     /// The segments whose writers do not live, and perhaps some more. Asked at every lock: looks at the folder itself

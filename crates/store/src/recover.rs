@@ -161,6 +161,11 @@ fn replay(place: &Place, locked: &mut [Locked]) -> Result<Option<String>, StoreE
             return Ok(Some(mailbox.name.clone()));
         }
     }
+    for (found, _, content) in contents.iter().filter(|(_, is_ours, _)| *is_ours) {
+        if locked.iter().any(|mailbox| content.is_about(&mailbox.name)) {
+            place.journal.make_durable(place, found, content)?;
+        }
+    }
     let mut done = BTreeSet::new();
     let mut result = Ok(());
     for mailbox in &mut *locked {
@@ -199,6 +204,7 @@ fn replay(place: &Place, locked: &mut [Locked]) -> Result<Option<String>, StoreE
     for (found, is_ours, _) in contents {
         if is_ours && found.read()?.is_none_or(|content| content.unsettled().is_empty()) {
             remove(place, &found.path)?;
+            place.journal.forget(found);
         }
     }
     Ok(None)

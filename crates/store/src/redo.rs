@@ -280,7 +280,7 @@ fn write_content(
         place.files.write_all_at(file, path, pending, at)?;
         at += pending.len() as u64;
         pending.clear();
-        Ok(at)
+        Ok::<_, StoreError>(at)
     };
     for source in tail {
         copy(source, |block, _| {

@@ -12,6 +12,7 @@ use memchr::memchr;
 
 use crate::StoreError;
 use crate::append::{self, inode_and_size};
+use crate::error::Failed;
 use crate::from_line::is_from_line;
 use crate::index::{self, Listing, State};
 use crate::locks::Locked;
@@ -141,15 +142,18 @@ pub(crate) fn rewrite(
         place.journal.settle(place, mailbox)?;
     }
     if tail.is_empty() {
-        return append::cut(place, mailbox, gap).or_else(|error| {
-            place.journal.make_room_for(place, error)?;
-            match append::cut(place, mailbox, gap) {
-                // On a full disk removing mail is what makes room. Without a record, a power cut at this moment can leave
-                // zeros where the first block of it was.
-                Err(StoreError::Full { .. }) => append::cut_back(place, mailbox, gap),
-                result => result,
+        return match append::cut(place, mailbox, gap) {
+            Err(Failed::Undone(StoreError::Full { .. })) => {
+                place.journal.make_room(place);
+                match append::cut(place, mailbox, gap) {
+                    // On a full disk removing mail is what makes room. Without a record, a power cut at this moment can
+                    // leave zeros where the first block of it was.
+                    Err(Failed::Undone(StoreError::Full { .. })) => append::cut_back(place, mailbox, gap),
+                    result => result.map_err(StoreError::from),
+                }
             }
-        });
+            result => result.map_err(StoreError::from),
+        };
     }
     rewrite_settled(place, mailbox, inode_and_size, gap, tail)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::libc::{EDQUOT, EIO, EMFILE, ENOSPC};
 
 use super::{Case, FROM, has_entry};
-use crate::files::tests::{Fault, Operation};
+use crate::files::tests::{Failing, Fault, Operation, Written};
 use crate::journal::segment::IDLE_OCTETS;
 use crate::journal::{FULL_MAX, SEGMENT_MAX_OCTETS, UNFLUSHED_MAX};
 use crate::place::Place;
@@ -85,7 +85,8 @@ fn a_delivery_with_two_operations_failing() {
         let mut failed = false;
         for second in first + 1..first + 12 {
             let case = two_mailboxes();
-            case.store.place.files.inject(Fault::FailTwice(first, second, EIO));
+            let failing = |at| Failing { at, errno: EIO, written: Written::Half };
+            case.store.place.files.inject(Fault::FailTwice([first, second].map(failing)));
             let result = case.deliver(&["bob", "alice"], text);
             failed |= case.store.place.files.done() > first;
             case.recover(Fault::None);

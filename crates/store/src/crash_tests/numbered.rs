@@ -1,17 +1,20 @@
-//! Numbered faults: each operation of each kind of work fails once with each error of the system, and the process dies
-//! once within each. What is in the mailboxes and in the queue afterwards is what was there before, or what the work
+//! Numbered faults: each operation of each kind of work fails once with each error of the system, each fails together with
+//! each later one, and the process dies once within each. What is in the mailboxes and in the queue afterwards is what was there before, or what the work
 //! makes of it when nothing goes wrong; nothing else.
 //!
-//! A write that fails leaves half of what was to be written; a flush is one of the operations.
+//! A write that fails leaves half of what was to be written, of a pair nothing or all of it as well; a flush is one of the
+//! operations.
+//!
+//! `PILLARBOX_CRASH_PAIRS` says of how many pairs one is tried, `PILLARBOX_CRASH_SEED` which (`make crash` tries all).
 
 use std::fs;
 
 use nix::libc::{EDQUOT, EIO, EMFILE, ENOSPC};
 use pillarbox_proto::{Address, Envelope, ReversePath};
 
-use super::{Case, FROM, run};
+use super::{Case, FROM, Random, run, setting};
 use crate::append::{self, Message};
-use crate::files::tests::Fault;
+use crate::files::tests::{Failing, Fault, Written};
 use crate::locks::lock_now;
 use crate::place::QUEUE;
 use crate::{Claim as _, Mailbox, Queue as _, Store as _, Text, recover};
@@ -317,6 +320,88 @@ fn fails_anywhere(work: &Work) -> usize {
     cases
 }
 
+/// What the two operations of a pair fail with, and how much of a write is done.
+pub(super) const PAIRS: [[(i32, Written); 2]; 6] = [
+    [(ENOSPC, Written::Half), (ENOSPC, Written::Half)],
+    [(ENOSPC, Written::Nothing), (EIO, Written::All)],
+    [(EIO, Written::Half), (EIO, Written::Half)],
+    [(EIO, Written::All), (ENOSPC, Written::Nothing)],
+    [(ENOSPC, Written::Half), (EIO, Written::Nothing)],
+    [(EIO, Written::All), (EIO, Written::All)],
+];
+
+/// Each operation fails, and one that comes later; or the disk is full from each on. Of the pairs one in `every` is tried.
+/// How many cases that are.
+fn fails_in_pairs(work: &Work, every: usize, random: &mut Random) -> usize {
+    let expected = Expected::new(work);
+    let mut cases = 0;
+    for first in 0.. {
+        let full = Fault::FullFrom(first);
+        let case = (work.fresh)();
+        let accepted = (work.run)(&case, full);
+        let operations = case.store.place.files.done();
+        goes_on(work, &expected, case, accepted, full, first);
+        cases += 1;
+        if operations <= first {
+            return cases;
+        }
+        for (kind, pair) in PAIRS.into_iter().enumerate() {
+            for second in first + 1.. {
+                if random.below(every) != 0 && second < first + work.operations {
+                    continue;
+                }
+                let failing = |(at, (errno, written))| Failing { at, errno, written };
+                let fault = Fault::FailTwice([(first, pair[0]), (second, pair[1])].map(failing));
+                let case = (work.fresh)();
+                let accepted = (work.run)(&case, fault);
+                let is_over = case.store.place.files.done() <= second;
+                goes_on(work, &expected, case, accepted, fault, first + second + kind);
+                cases += 1;
+                if is_over {
+                    break;
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// Behind two failures: the same process puts right what was left, and dies. What was accepted is done; what was refused
+/// may be done, whole, where it could not be undone.
+fn goes_on(work: &Work, expected: &Expected, case: Case, accepted: bool, fault: Fault, number: usize) {
+    case.store.place.files.inject(Fault::None);
+    let when = format!("{}, {fault:?}", work.what);
+    let is_next = number % 2 == 0;
+    if number % 3 != 1 {
+        if is_next {
+            next(&case);
+        }
+        for name in ["alice", "bob"] {
+            run(async { case.store.open(&Mailbox(name.to_owned())).await.map(drop) }).unwrap();
+        }
+        let now = contents(&case);
+        let is_done = expected.is_done(&now, is_next, true, &when);
+        assert!(is_done || !accepted, "{when}: accepted, and not done");
+        let is_full = matches!(fault, Fault::FullFrom(_));
+        let is_strange = is_done && !accepted && !work.may_happen_though_refused && is_told_apart(expected);
+        assert!(!(is_full && is_strange), "{when}: refused, and done");
+    }
+    let before = (number % 3 != 1).then(|| contents(&case));
+    case.die();
+    if number % 5 < 2 {
+        case.reboot();
+    }
+    case.recover(Fault::None);
+    let now = contents(&case);
+    if let Some(before) = before {
+        assert_eq!(now, before, "{when}: a later start");
+    } else {
+        let is_done = expected.is_done(&now, false, true, &when);
+        assert!(is_done || !accepted, "{when}: accepted, and lost");
+    }
+    case.assert_tidy();
+}
+
 /// The process dies within each operation. How many cases that are.
 fn dies_anywhere(work: &Work) -> usize {
     let expected = Expected::new(work);
@@ -402,6 +487,15 @@ fn tell(work: &Work, how: &str, cases: usize) {
     println!("numbered faults: {}, {how}: {cases} cases", work.what);
 }
 
+fn in_pairs(works: &[fn() -> Work]) {
+    let every = usize::try_from(setting("PILLARBOX_CRASH_PAIRS", 10)).unwrap();
+    let mut random = Random::new(setting("PILLARBOX_CRASH_SEED", 0x5eed));
+    for work in works {
+        let work = work();
+        tell(&work, "two operations fail", fails_in_pairs(&work, every, &mut random));
+    }
+}
+
 fn anywhere(works: &[fn() -> Work]) {
     for work in works {
         let work = work();
@@ -457,4 +551,28 @@ fn of_recoveries() {
 #[test]
 fn of_recoveries_of_groups_and_long_deliveries() {
     in_recovery(&[group_delivery, long_delivery], 5);
+}
+
+/// holds C-S9 C-F1
+#[test]
+fn in_pairs_of_deliveries() {
+    in_pairs(&[delivery, group_delivery]);
+}
+
+/// holds C-S9 C-F1
+#[test]
+fn in_pairs_of_long_deliveries() {
+    in_pairs(&[long_delivery]);
+}
+
+/// holds C-S9 C-P7
+#[test]
+fn in_pairs_of_checkpoints_and_removals() {
+    in_pairs(&[checkpoint, removal, removal_at_the_end, removal_behind_a_delivery]);
+}
+
+/// holds C-F4
+#[test]
+fn in_pairs_of_settling() {
+    in_pairs(&[settling, settling_in_a_long_queue]);
 }

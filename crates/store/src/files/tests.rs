@@ -12,10 +12,30 @@ pub(crate) enum Fault {
     None,
     /// The operation with this number, from 0, fails with this error of the system; a write is half done.
     Fail(usize, i32),
-    /// Two operations fail like that.
-    FailTwice(usize, usize, i32),
+    /// Two operations fail, each with its own error.
+    FailTwice([Failing; 2]),
+    /// From the operation with this number on the disk is full: what makes a file longer fails, and nothing else.
+    FullFrom(usize),
     /// The process dies within the operation with this number: nothing that follows happens.
     Die(usize),
+}
+
+/// An operation that fails.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failing {
+    /// Its number, from 0.
+    pub(crate) at: usize,
+    pub(crate) errno: i32,
+    /// What is done of it if it is a write.
+    pub(crate) written: Written,
+}
+
+/// How much of a write is done that is reported to have failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Nothing,
+    Half,
+    All,
 }
 
 /// The operations counted, and what is to go wrong.
@@ -46,6 +66,8 @@ pub(crate) enum Operation {
     Write(u64, Vec<u8>, u64),
     SetLen(u64, u64),
     Sync(u64),
+    /// Nobody knows what of the file is on the disk, and no later flush of it says so.
+    FailedSync(u64),
     Rename(PathBuf, PathBuf),
     Link(PathBuf, PathBuf),
     Remove(PathBuf),
@@ -75,6 +97,7 @@ impl Files {
                 Did::Write(file, octets, at) => Operation::Write(inode(file), octets.to_owned(), at),
                 Did::SetLen(file, octets) => Operation::SetLen(inode(file), octets),
                 Did::Sync(file) => Operation::Sync(inode(file)),
+                Did::FailedSync(file) => Operation::FailedSync(inode(file)),
                 Did::Rename(from, to) => Operation::Rename(from.to_owned(), to.to_owned()),
                 Did::Link(from, to) => Operation::Link(from.to_owned(), to.to_owned()),
                 Did::Remove(path) => Operation::Remove(path.to_owned()),
@@ -97,26 +120,51 @@ impl Files {
         let mut faults = self.faults.lock().unwrap();
         let number = faults.done;
         faults.done += 1;
-        match faults.fault {
-            Fault::Fail(at, errno) if at == number => Err(StoreError::io(path, io::Error::from_raw_os_error(errno))),
-            Fault::FailTwice(one, two, errno) if one == number || two == number => {
-                Err(StoreError::io(path, io::Error::from_raw_os_error(errno)))
+        let failing = match faults.fault {
+            Fault::Fail(at, errno) if at == number => Some(io::Error::from_raw_os_error(errno)),
+            Fault::FailTwice(both) => {
+                both.iter().find(|one| one.at == number).map(|one| io::Error::from_raw_os_error(one.errno))
             }
-            Fault::Die(at) if at <= number => Err(StoreError::io(path, io::Error::other("died"))),
+            Fault::Die(at) if at <= number => Some(io::Error::other("died")),
+            _ => None,
+        };
+        failing.map_or(Ok(()), |error| Err(StoreError::io(path, error)))
+    }
+
+    /// A write that makes the file longer takes room.
+    pub(super) fn room(&self, file: &File, path: &Path, end: u64) -> Result<(), StoreError> {
+        let faults = self.faults.lock().unwrap();
+        match faults.fault {
+            Fault::FullFrom(from) if faults.done > from && file.metadata().unwrap().len() < end => {
+                Err(StoreError::io(path, io::Error::from_raw_os_error(nix::libc::ENOSPC)))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The write that goes wrong is half done; those behind a death are not done at all.
+    /// Of the write that goes wrong only a part is done; those behind a death are not done at all.
     pub(super) fn torn(&self, file: &File, octets: &[u8], offset: u64) {
-        let faults = self.faults.lock().unwrap();
-        let is_torn = match faults.fault {
-            Fault::Fail(at, _) | Fault::Die(at) => faults.done == at + 1,
-            Fault::FailTwice(one, two, _) => [one, two].contains(&(faults.done - 1)),
-            Fault::None => false,
+        let done = {
+            let faults = self.faults.lock().unwrap();
+            let number = faults.done - 1;
+            match faults.fault {
+                Fault::Fail(at, _) | Fault::Die(at) if at == number => octets.len() / 2,
+                Fault::FailTwice(both) => match both.iter().find(|one| one.at == number).map(|one| one.written) {
+                    Some(Written::All) => octets.len(),
+                    Some(Written::Half) => octets.len() / 2,
+                    _ => 0,
+                },
+                // As far as the file goes already.
+                Fault::FullFrom(_) => {
+                    let room = file.metadata().unwrap().len().saturating_sub(offset);
+                    octets.len().min(usize::try_from(room).unwrap())
+                }
+                _ => 0,
+            }
         };
-        if is_torn {
-            file.write_all_at(&octets[..octets.len() / 2], offset).unwrap();
+        if done > 0 {
+            file.write_all_at(&octets[..done], offset).unwrap();
+            self.did(Did::Write(file, &octets[..done], offset));
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) const HEADER_OCTETS: usize = 512;
 const TITLE: &str = "pillarbox journal 1";
 const MAGIC: &[u8; 4] = b"pbx1";
 /// Octets in front of a record's body.
-const FRAME_OCTETS: usize = 24;
+pub(crate) const FRAME_OCTETS: usize = 24;
 /// Of a large text, each block of this many octets has its hash in the journal.
 pub(crate) const BLOCK_OCTETS: usize = 4 * 1024;
 
@@ -179,6 +179,11 @@ pub(crate) fn block_hash(block: &[u8]) -> u64 {
 }
 
 impl Record {
+    /// Whether it says what is to be done; the others say what became of that.
+    pub(crate) fn is_to_be_done(&self) -> bool {
+        matches!(self, Self::Delivery(_) | Self::Cut(_) | Self::Large(_))
+    }
+
     /// Adds the record to `out`.
     pub(crate) fn encode(&self, seed: u64, out: &mut Vec<u8>) {
         let mut body = Writer(Vec::new());

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::record::{HEADER_OCTETS, Header, Record};
+use super::record::{FRAME_OCTETS, HEADER_OCTETS, Header, Record};
 use crate::StoreError;
+use crate::error::Failed;
 use crate::locks::{Locked, OpenMailbox, Part, is_locked, try_lock_part, unlock};
 use crate::place::{Place, open_if_there, read_at};
 
@@ -33,6 +34,9 @@ const AHEAD_MIN_OCTETS: u64 = if cfg!(test) { 4 * 1024 } else { 64 * 1024 };
 pub(crate) const IDLE_OCTETS: u64 = HEADER_OCTETS as u64 + AHEAD_MIN_OCTETS;
 /// At most so many at once; between the two, as many as there are.
 const AHEAD_MAX_OCTETS: u64 = if cfg!(test) { 16 * 1024 } else { 1024 * 1024 };
+/// So much room is kept behind the records for each who is delivering or removing: on a full disk too it must be possible to
+/// say what became of it. Two records of 40 octets do, and a mailbox that somebody else settles has one of 100 at the most.
+const RESERVE_OCTETS: usize = 256;
 /// Between two tries to get the lock.
 const WRITING_RETRY: Duration = Duration::from_millis(1);
 
@@ -101,7 +105,7 @@ impl Segment {
         let header = Header { boot: boot().to_owned(), seed };
         let made = try_lock_part(&file, &written, OWNER)
             .and_then(|_| place.files.write_all_at(&file, &written, &header.encode(), 0))
-            .map(|()| write_ahead(place, &file, &written, HEADER_OCTETS as u64))
+            .map(|()| write_ahead(place, &file, &written, HEADER_OCTETS as u64, HEADER_OCTETS as u64))
             .and_then(|()| place.files.sync_all(&file, &written))
             .and_then(|()| place.files.rename(&written, &path))
             .and_then(|()| place.sync_segments())
@@ -162,11 +166,12 @@ impl Segment {
         self.state().users > 0
     }
 
-    /// Writes records behind the others; says where they are. Not durable before [`Segment::sync`].
+    /// Writes records behind the others; says where they are. Not durable before [`Segment::sync`]. Behind what is to be
+    /// done there is room then for the records that say that it was done, or undone.
     ///
     /// # Errors
-    /// No record has come in, unless the disk fails again when they are cut off: then the segment is not trusted.
-    pub(crate) fn append(&self, place: &Place, records: &[Record]) -> Result<Range<u64>, StoreError> {
+    /// What is [`Failed::Left`] may have come in, all of it or some of the records. The segment is not trusted then.
+    pub(crate) fn append(&self, place: &Place, records: &[Record]) -> Result<Range<u64>, Failed> {
         let mut state = self.state();
         self.check_given_up(&state)?;
         let mut octets = Vec::new();
@@ -174,16 +179,32 @@ impl Segment {
         let _writing = Writing::take(&self.file, &self.path)?;
         let at = end_of_records(&self.file, &self.path, state.seed, state.end)?;
         let space = self.space()?;
-        let written = place.files.write_all_at(&self.file, &self.path, &octets, at);
-        if written.is_err() {
-            // Some of several records may be whole, and count.
-            let cut = place.files.set_len(&self.file, &self.path, at);
-            state.is_trusted &= cut.and_then(|()| place.files.sync_data(&self.file, &self.path)).is_ok();
-            written?;
+        let end = at + octets.len() as u64;
+        if records.iter().any(Record::is_to_be_done) {
+            let reserve = RESERVE_OCTETS * state.users.max(1);
+            if end + reserve as u64 > space {
+                // Zeros are no record.
+                octets.resize(octets.len() + reserve, 0);
+            }
         }
-        state.end = at + octets.len() as u64;
-        if state.end > space {
-            write_ahead(place, &self.file, &self.path, state.end);
+        if let Err(error) = place.files.write_all_at(&self.file, &self.path, &octets, at) {
+            // Some of several records may be whole, and count. What others rely on to be there stays.
+            let void = if at < space {
+                place.files.write_all_at(&self.file, &self.path, &[0; FRAME_OCTETS], at)
+            } else {
+                place.files.set_len(&self.file, &self.path, at)
+            };
+            return match void.and_then(|()| place.files.sync_data(&self.file, &self.path)) {
+                Ok(()) => Err(Failed::Undone(error)),
+                Err(_) => {
+                    state.is_trusted = false;
+                    Err(Failed::Left(error))
+                }
+            };
+        }
+        state.end = end;
+        if end > space {
+            write_ahead(place, &self.file, &self.path, state.end, at + octets.len() as u64);
         }
         Ok(at..state.end)
     }
@@ -254,22 +275,34 @@ impl Segment {
         Ok(())
     }
 
-    /// Takes records back, with ids from `first` to `last`, because nobody knows whether they are on the disk. What
-    /// others have written behind them stays: it may be durable, and relied on.
-    pub(crate) fn withdraw(&self, place: &Place, at: Range<u64>, first: u64, last: u64) -> Result<(), StoreError> {
+    /// Takes records back, durably, because nobody knows whether they are on the disk. What others have written behind them
+    /// stays: it may be durable, and relied on. Then it is said behind that, of the records with these `ids`, where that
+    /// means the same.
+    ///
+    /// # Errors
+    /// They may be there or not.
+    pub(crate) fn withdraw(
+        &self,
+        place: &Place,
+        at: Range<u64>,
+        ids: Option<RangeInclusive<u64>>,
+    ) -> Result<(), StoreError> {
         let mut state = self.state();
         let _writing = Writing::take(&self.file, &self.path)?;
         let end = end_of_records(&self.file, &self.path, state.seed, state.end)?;
         if end == at.end {
             place.files.set_len(&self.file, &self.path, at.start)?;
             state.end = at.start;
-            return Ok(());
+        } else {
+            let ids =
+                ids.ok_or_else(|| StoreError::io(&self.path, io::Error::other("somebody has written behind it")))?;
+            let mut octets = Vec::new();
+            Record::Revoked { first: *ids.start(), last: *ids.end() }.encode(state.seed, &mut octets);
+            place.files.write_all_at(&self.file, &self.path, &octets, end)?;
+            state.end = end + octets.len() as u64;
         }
-        let mut octets = Vec::new();
-        Record::Revoked { first, last }.encode(state.seed, &mut octets);
-        place.files.write_all_at(&self.file, &self.path, &octets, end)?;
-        state.end = end + octets.len() as u64;
-        Ok(())
+        // Also where a flush has failed before: this is a new one, of what is changed now.
+        place.files.sync_data(&self.file, &self.path)
     }
 
     /// From now on a recovery would look into these mailboxes.
@@ -421,6 +454,16 @@ impl Found {
         Ok(Some(Content { header, records, end: end as u64 }))
     }
 
+    /// Writes header and records again, and flushes them: a flush that failed before says of nothing that is written only
+    /// before it that it is on the disk.
+    pub(crate) fn write_again(&self, place: &Place, content: &Content) -> Result<(), StoreError> {
+        let _writing = Writing::take(&self.file, &self.path)?;
+        let mut octets = vec![0; usize::try_from(content.end).unwrap_or(usize::MAX)];
+        let read = read_at(&self.file, &mut octets, 0).map_err(|source| StoreError::io(&self.path, source))?;
+        place.files.write_all_at(&self.file, &self.path, &octets[..read], 0)?;
+        place.files.sync_data(&self.file, &self.path)
+    }
+
     /// [`Segment::settle`] for a segment of somebody else, of those mailboxes for which there is anything to settle;
     /// `flush` makes them durable before.
     pub(crate) fn settle(
@@ -568,15 +611,16 @@ fn ahead_of(end: u64) -> u64 {
     (end + end.clamp(AHEAD_MIN_OCTETS, AHEAD_MAX_OCTETS)).min(super::SEGMENT_MAX_OCTETS).max(end)
 }
 
-/// Writes zeros behind `end`, where the file ends. They are no record. The next flush makes them durable.
-fn write_ahead(place: &Place, file: &File, path: &Path, end: u64) {
-    let octets = usize::try_from(ahead_of(end) - end).unwrap_or(0);
+/// Writes zeros behind the records, which end at `end`, from where the file ends, at `space`. They are no record. The next
+/// flush makes them durable.
+fn write_ahead(place: &Place, file: &File, path: &Path, end: u64, space: u64) {
+    let octets = usize::try_from(ahead_of(end).saturating_sub(space)).unwrap_or(0);
     if octets == 0 || place.journal.is_short_of_space() {
         return;
     }
-    if place.files.write_all_at(file, path, &vec![0; octets], end).is_err() {
+    if place.files.write_all_at(file, path, &vec![0; octets], space).is_err() {
         // It would have saved time and nothing else. Mail may need the space.
-        let _ = place.files.set_len(file, path, end);
+        let _ = place.files.set_len(file, path, space);
         place.journal.is_now_short_of_space();
     }
 }

@@ -29,12 +29,12 @@ fn what_others_have_made_durable_stays() {
     let first = segment.append(&place, &[delivery(1, "alice"), delivery(2, "alice")]).unwrap();
     let second = segment.append(&place, &[delivery(3, "bob")]).unwrap();
     segment.sync(&place).unwrap();
-    segment.withdraw(&place, first, 1, 2).unwrap();
+    segment.withdraw(&place, first, Some(1..=2)).unwrap();
     assert_eq!(read(&segment), [(3, false)]);
     // What is the last goes for good.
     let third = segment.append(&place, &[delivery(4, "alice")]).unwrap();
     assert!(third.start > second.end);
-    segment.withdraw(&place, third.clone(), 4, 4).unwrap();
+    segment.withdraw(&place, third.clone(), Some(4..=4)).unwrap();
     assert_eq!(fs::metadata(&segment.path).unwrap().len(), third.start);
     assert_eq!(read(&segment), [(3, false)]);
 }
@@ -201,7 +201,7 @@ fn zeros_are_no_records() {
     assert_eq!(length(&segment), space);
     assert_eq!(read(&segment), [(2, false), (3, false)]);
     // Where records are cut off the space goes with them, and comes again with the next.
-    segment.withdraw(&place, second.clone(), 3, 3).unwrap();
+    segment.withdraw(&place, second.clone(), Some(3..=3)).unwrap();
     assert_eq!((content(3), length(&segment)), (second.start, second.start));
     let third = segment.append(&place, &[delivery(4, "alice")]).unwrap();
     assert_eq!((third.start, content(4), length(&segment)), (second.start, third.end, ahead_of(third.end)));
@@ -226,7 +226,7 @@ fn a_full_disk_is_not_written_ahead_on() {
     let more = segment.append(&place, &[delivery(100, "alice")]).unwrap();
     assert_eq!(length(&segment), ahead_of(more.end));
     // There is for the record, and not for zeros behind it.
-    segment.withdraw(&place, more, 100, 100).unwrap();
+    segment.withdraw(&place, more, Some(100..=100)).unwrap();
     place.files.inject(Fault::Fail(1, ENOSPC));
     let more = segment.append(&place, &[delivery(101, "alice")]).unwrap();
     assert_eq!(length(&segment), more.end);
