@@ -331,5 +331,5 @@ fn a_file_that_was_replaced_does_not_come_back_behind_a_recovery() {
         Operation::SyncDir(dir) if dir == place.dir => Some("folder"),
         _ => None,
     });
-    assert_eq!(done.collect::<Vec<_>>(), ["mailbox", "folder", "journal"]);
+    assert_eq!(done.collect::<Vec<_>>(), ["journal", "mailbox", "folder", "journal"]);
 }

@@ -21,7 +21,7 @@ pub(crate) const HEADER_OCTETS: usize = 512;
 const TITLE: &str = "pillarbox journal 1";
 const MAGIC: &[u8; 4] = b"pbx1";
 /// Octets in front of a record's body.
-pub(crate) const FRAME_OCTETS: usize = 24;
+const FRAME_OCTETS: usize = 24;
 /// Of a large text, each block of this many octets has its hash in the journal.
 pub(crate) const BLOCK_OCTETS: usize = 4 * 1024;
 

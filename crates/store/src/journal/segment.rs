@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::record::{FRAME_OCTETS, HEADER_OCTETS, Header, Record};
+use super::record::{HEADER_OCTETS, Header, Record};
 use crate::StoreError;
 use crate::error::Failed;
 use crate::locks::{Locked, OpenMailbox, Part, is_locked, try_lock_part, unlock};
@@ -188,12 +188,13 @@ impl Segment {
             }
         }
         if let Err(error) = place.files.write_all_at(&self.file, &self.path, &octets, at) {
-            // Some of several records may be whole, and count. What others rely on to be there stays.
-            let void = if at < space {
-                place.files.write_all_at(&self.file, &self.path, &[0; FRAME_OCTETS], at)
-            } else {
-                place.files.set_len(&self.file, &self.path, at)
-            };
+            // Some of several records may be whole, and count. The room that others rely on stays.
+            let kept = usize::try_from(space.saturating_sub(at)).map_or(octets.len(), |room| room.min(octets.len()));
+            octets[..kept].fill(0);
+            let files = &place.files;
+            let void = files
+                .write_all_at(&self.file, &self.path, &octets[..kept], at)
+                .and_then(|()| files.set_len(&self.file, &self.path, space.max(at)));
             return match void.and_then(|()| place.files.sync_data(&self.file, &self.path)) {
                 Ok(()) => Err(Failed::Undone(error)),
                 Err(_) => {
@@ -203,8 +204,9 @@ impl Segment {
             };
         }
         state.end = end;
-        if end > space {
-            write_ahead(place, &self.file, &self.path, state.end, at + octets.len() as u64);
+        let space_now = at + octets.len() as u64;
+        if space_now > space {
+            write_ahead(place, &self.file, &self.path, end, space_now);
         }
         Ok(at..state.end)
     }
