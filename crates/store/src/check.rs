@@ -378,7 +378,7 @@ fn holder(place: &Place, name: &str, file: &File) -> Result<Option<String>, Stor
         return Ok(Some("a program has locked it".to_owned()));
     }
     // A program of ours that has the dotlock has the other lock as well: so a dotlock of this process is a leftover.
-    let dotlock = dotlock::Found::look(&place.dotlock(name))?.filter(|dotlock| !dotlock.is_stale(false));
+    let dotlock = dotlock::Found::look(place, name)?.filter(|dotlock| !dotlock.is_stale(false));
     Ok(dotlock.map(|dotlock| match dotlock.owner {
         Some(pid) if pid > 0 => format!("process {pid} has its dotlock"),
         _ => "a program has its dotlock".to_owned(),

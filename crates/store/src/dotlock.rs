@@ -16,11 +16,14 @@ use crate::StoreError;
 use crate::files::{already_exists, not_found};
 use crate::place::{Place, is_gone, is_own, open_to_look};
 
-/// A dotlock this old is stale, whoever made it.
+/// A dotlock this old is stale, whoever made it; so is one that will be made in as long from now: the clock was set back.
 pub(crate) const DOTLOCK_STALE: Duration = Duration::from_secs(5 * 60);
 
 /// A process that locks says so again after this time: well before anybody takes its dotlocks for stale.
 const RENEW_AFTER: Duration = Duration::from_secs(30);
+
+/// What the name of the file in the working folder begins with that dotlocks are further names of.
+pub(crate) const KIND: &str = "lock-";
 
 /// How much of a dotlock is read; a process id is shorter.
 const CONTENT_MAX_OCTETS: u64 = 64;
@@ -73,7 +76,7 @@ impl LockFile {
 
 impl Written {
     fn create(place: &Place) -> Result<Self, StoreError> {
-        let path = place.unique(&place.side, "lock-");
+        let path = place.unique(&place.side, KIND);
         let file = place.files.create_new(&path)?;
         let made = write_owner(place, &file, &path).and_then(|renewed| {
             let metadata = file.metadata().map_err(|source| StoreError::io(&path, source))?;
@@ -100,6 +103,11 @@ impl Written {
         Ok(())
     }
 
+    /// It says nothing: the disk was full.
+    fn is_empty(&self) -> bool {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) == SystemTime::UNIX_EPOCH
+    }
+
     fn is_removed(&self) -> bool {
         self.path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
@@ -115,7 +123,7 @@ impl Written {
 fn write_owner(place: &Place, file: &File, path: &Path) -> Result<SystemTime, StoreError> {
     match place.files.write_all_at(file, path, format!("{}\n", process::id()).as_bytes(), 0) {
         // On a full disk an empty one must do, until the next try: removing mail, which makes room, takes a lock as
-        // well. If we are killed, only its age says that it is stale.
+        // well. Then the other name of the file says whose it is (`owner_by_name`).
         Err(StoreError::Full { .. }) => place.files.set_len(file, path, 0).map(|()| SystemTime::UNIX_EPOCH),
         result => result.map(|()| SystemTime::now()),
     }
@@ -131,18 +139,21 @@ pub(crate) struct Dotlock {
 }
 
 impl Dotlock {
-    /// Takes the dotlock of a mailbox, if nobody has it. The caller has the turn and the `fcntl` lock, so that a
-    /// dotlock of our own process is a leftover.
+    /// Takes the dotlock of a mailbox, if nobody has it or it is stale. The caller has the turn and the `fcntl` lock, so
+    /// that a dotlock of our own process is a leftover.
     pub(crate) fn try_new(place: &Arc<Place>, name: &str) -> Result<Option<Self>, StoreError> {
-        let path = place.dotlock(name);
-        if let Some(dotlock) = Self::create(place, path.clone())? {
+        if let Some(dotlock) = Self::create(place, name)? {
             return Ok(Some(dotlock));
         }
-        if remove_if_stale(place, name)? { Self::create(place, path) } else { Ok(None) }
+        if remove_if_stale(place, name)? { Self::create(place, name) } else { Ok(None) }
     }
 
-    /// [`Dotlock::release`] will do nothing. From now on this dotlock grows old.
+    /// [`Dotlock::release`] will do nothing. From now on this dotlock grows old. One that does not say whose it is would
+    /// keep us out as well, and does not stay.
     pub(crate) fn leave(&mut self) {
+        if self.written.is_empty() {
+            return;
+        }
         self.leave = true;
         self.place.lock_file.forget(&self.place, &self.written);
     }
@@ -162,7 +173,9 @@ impl Dotlock {
         }
     }
 
-    fn create(place: &Arc<Place>, path: PathBuf) -> Result<Option<Self>, StoreError> {
+    /// Takes the dotlock of a mailbox, if there is none.
+    pub(crate) fn create(place: &Arc<Place>, name: &str) -> Result<Option<Self>, StoreError> {
+        let path = place.dotlock(name);
         loop {
             let written = place.lock_file.get(place)?;
             match place.files.link(&written.path, &path) {
@@ -186,15 +199,20 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The dotlock at `path`, if there is one.
-    pub(crate) fn look(path: &Path) -> Result<Option<Self>, StoreError> {
+    /// The dotlock of a mailbox, if there is one.
+    pub(crate) fn look(place: &Place, name: &str) -> Result<Option<Self>, StoreError> {
+        let path = &place.dotlock(name);
         let mut file = open_to_look(path).ok();
         let metadata = match file.as_ref().map_or_else(|| path.symlink_metadata(), File::metadata) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StoreError::io(path, source)),
         };
-        let owner = if metadata.is_file() { file.as_mut().and_then(owner) } else { None };
+        let owner = match (metadata.is_file(), metadata.len()) {
+            (true, 0) if metadata.nlink() > 1 => owner_by_name(place, file_id(&metadata)),
+            (true, _) => file.as_mut().and_then(owner),
+            _ => None,
+        };
         Ok(Some(Self { _file: file, metadata, owner }))
     }
 
@@ -219,11 +237,16 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     file_id(one) == file_id(other) && (one.mtime(), one.mtime_nsec()) == (other.mtime(), other.mtime_nsec())
 }
 
+/// Whether the dotlock of a mailbox is stale, or gone by now. Nothing is done with it.
+pub(crate) fn seems_stale(place: &Place, name: &str) -> Result<bool, StoreError> {
+    Ok(Found::look(place, name)?.is_none_or(|found| found.is_stale(false)))
+}
+
 /// Removes the dotlock of a mailbox if it is stale. Whether there is none now, as far as we know.
 fn remove_if_stale(place: &Place, name: &str) -> Result<bool, StoreError> {
     let path = place.dotlock(name);
     let failed = |source| StoreError::io(&path, source);
-    let Some(judged) = Found::look(&path)? else { return Ok(true) };
+    let Some(judged) = Found::look(place, name)? else { return Ok(true) };
     if !judged.is_stale(false) {
         return Ok(false);
     }
@@ -255,6 +278,14 @@ fn owner(file: &mut File) -> Option<i32> {
     content.trim().parse().ok()
 }
 
+/// The process that made this file, by the name it has in the working folder.
+fn owner_by_name(place: &Place, id: FileId) -> Option<i32> {
+    let names = place.names_in(&place.side).ok()?;
+    let is_it = |name: &&String| place.side.join(name).symlink_metadata().is_ok_and(|named| file_id(&named) == id);
+    let name = names.iter().filter(|name| name.starts_with(KIND)).find(is_it)?;
+    name.strip_prefix(KIND)?.split_once('-')?.0.parse().ok()
+}
+
 /// Whether it was made before the system was started: whoever made it is gone. A power cut can leave a dotlock without
 /// its content, and a process may have got the id that it names.
 fn is_of_earlier_boot(metadata: &Metadata) -> bool {
@@ -269,8 +300,11 @@ static BOOTED: LazyLock<Option<SystemTime>> = LazyLock::new(|| {
 });
 
 fn is_old(metadata: &Metadata) -> bool {
-    let age = metadata.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_some_and(|age| age > DOTLOCK_STALE)
+    let distance = |modified| match SystemTime::now().duration_since(modified) {
+        Ok(age) => age,
+        Err(ahead) => ahead.duration(),
+    };
+    metadata.modified().is_ok_and(|modified| distance(modified) > DOTLOCK_STALE)
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 //! Mailbox locks are taken and given back within one job on the blocking pool: [`with_mailboxes`]. The job owns them, so
 //! it runs to its end under them even if nobody waits for it any more.
 //!
-//! Order, within one try: turn, `fcntl` lock, dotlock. Nothing but the turn is waited for. The `fcntl` lock comes
-//! first, because then none of our processes can hold the mailbox while we judge whether its dotlock is stale.
+//! Order, within one try: turn, dotlock, `fcntl` lock. Nothing but the turn is waited for. While somebody else has the
+//! dotlock our `fcntl` lock is never taken: who holds only the dotlock for a moment, as Python's `flush` does, must not
+//! meet it. Only a dotlock that seems stale is looked at under the `fcntl` lock, because then none of our processes can
+//! hold the mailbox.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,7 +25,7 @@ use nix::libc;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::dotlock::Dotlock;
+use crate::dotlock::{self, Dotlock};
 use crate::place::{Place, check_metadata};
 use crate::{StoreError, recover};
 
@@ -74,17 +76,7 @@ impl Locked {
     fn try_with(place: &Arc<Place>, file: Arc<OpenMailbox>, turn: Turn) -> Result<Result<Self, Turn>, StoreError> {
         let name = turn.name.clone();
         let path = place.mailbox(&name);
-        if !try_lock(&file, &path)? {
-            return Ok(Err(turn));
-        }
-        let dotlock = match Dotlock::try_new(place, &name) {
-            Ok(Some(dotlock)) => dotlock,
-            not_had => {
-                // Whoever keeps the file must not keep the lock.
-                unlock(&file, WHOLE);
-                return not_had.map(|_| Err(turn));
-            }
-        };
+        let Some(dotlock) = lock_both(place, &name, &file, &path)? else { return Ok(Err(turn)) };
         // What a flush fails to write from now on may be ours.
         let told = AtomicU64::new(file.failures());
         let locked = Self { name, path, file, told, dotlock, turn };
@@ -137,6 +129,26 @@ impl Locked {
         // The guard itself cannot be moved out of what has a destructor; a second handle of the same turn can.
         self.turn.clone()
     }
+}
+
+/// Takes dotlock and `fcntl` lock of a mailbox, or none of them.
+fn lock_both(place: &Arc<Place>, name: &str, file: &File, path: &Path) -> Result<Option<Dotlock>, StoreError> {
+    if let Some(mut dotlock) = Dotlock::create(place, name)? {
+        let locked = try_lock(file, path);
+        if !matches!(locked, Ok(true)) {
+            dotlock.release();
+        }
+        return Ok(locked?.then_some(dotlock));
+    }
+    if !dotlock::seems_stale(place, name)? || !try_lock(file, path)? {
+        return Ok(None);
+    }
+    let dotlock = Dotlock::try_new(place, name);
+    if !matches!(dotlock, Ok(Some(_))) {
+        // Whoever keeps the file must not keep the lock.
+        unlock(file, WHOLE);
+    }
+    dotlock
 }
 
 impl Drop for Locked {

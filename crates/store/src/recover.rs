@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::StoreError;
 use crate::files::not_found;
 use crate::journal::restore::{Item, restore};
 use crate::journal::segment::{Content, boot, is_of_boot};
 use crate::locks::{self, Locked};
 use crate::place::{Place, is_known_name, is_left_behind};
 use crate::redo::{self, Redone};
+use crate::{StoreError, dotlock};
 
 /// Most mailboxes that are repaired together at the start: each takes two descriptors.
 const TOGETHER_MAX: usize = 64;
@@ -23,7 +23,6 @@ const TOGETHER_MAX: usize = 64;
 /// The working folder cannot be read.
 pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
     let or_note = |result| or_note(place, result);
-    or_note(sweep(place));
     for file in place.names_in(&place.side)? {
         if let Some(name) = file.strip_suffix(".update").filter(|name| is_known_name(name)) {
             or_note(redo_or_leave(place, name));
@@ -38,6 +37,8 @@ pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
             or_note(lock_now(place, name).map(drop));
         }
     }
+    // Behind that: of a dotlock without content the name of another file says whose it is.
+    or_note(sweep(place));
     Ok(())
 }
 
@@ -66,7 +67,7 @@ pub(crate) fn repair(place: &Arc<Place>, locked: &mut [Locked]) -> Result<Option
 
 /// Removes temporary files of dead processes.
 fn sweep(place: &Place) -> Result<(), StoreError> {
-    for (folder, kinds) in [(&*place.side, &["lock-", "stale-"][..]), (&place.segments, &["new-"])] {
+    for (folder, kinds) in [(&*place.side, &[dotlock::KIND, "stale-"][..]), (&place.segments, &["new-"])] {
         for file in place.names_in(folder)? {
             let left_behind = kinds.iter().any(|kind| file.strip_prefix(kind).is_some_and(is_left_behind));
             // `tempfile` makes these for a moment where a file system knows no files without a name.

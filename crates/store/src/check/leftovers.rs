@@ -82,7 +82,7 @@ pub(super) fn dotlocks(check: &mut Check<'_>, names: &[OsString]) {
 fn is_stale(place: &Place, name: &str) -> Result<bool, StoreError> {
     let path = place.mailbox(name);
     let is_ours = open_mailbox(place, name).map_or(Ok(false), |file| is_locked(&file, &path, WHOLE))?;
-    Ok(dotlock::Found::look(&place.dotlock(name))?.is_some_and(|dotlock| dotlock.is_stale(is_ours)))
+    Ok(dotlock::Found::look(place, name)?.is_some_and(|dotlock| dotlock.is_stale(is_ours)))
 }
 
 /// Everything in the working folder.

@@ -188,3 +188,50 @@ fn who_removes_the_file_again_and_again_keeps_nobody_out() {
         );
     });
 }
+
+/// The clock was set back: nobody waits until it comes to that time again.
+///
+/// holds C-P8
+#[test]
+fn a_dotlock_from_the_future_is_stale() {
+    let (_dir, place) = place();
+    let path = place.dotlock("alice");
+    // It names a process that lives.
+    fs::write(&path, format!("{}\n", std::os::unix::process::parent_id())).unwrap();
+    let judge = |modified| {
+        File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        Found::look(&place, "alice").unwrap().unwrap().is_stale(false)
+    };
+    let now = SystemTime::now();
+    let minute = Duration::from_secs(60);
+    assert!(judge(now + DOTLOCK_STALE + minute) && judge(now - DOTLOCK_STALE - minute));
+    assert!(!judge(now + DOTLOCK_STALE - minute) && !judge(now - DOTLOCK_STALE + minute));
+}
+
+/// On a full disk a dotlock says nothing. What stays of one locks no mailbox for five minutes.
+///
+/// holds C-P8 C-S9
+#[test]
+fn an_empty_dotlock_says_by_its_other_name_whose_it_is() {
+    let (dir, place) = place();
+    place.files.inject(Fault::FullFrom(0));
+    let mut dotlock = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    place.files.inject(Fault::None);
+    assert_eq!(dotlock.path.metadata().unwrap().len(), 0);
+    assert_eq!(Found::look(&place, "alice").unwrap().unwrap().owner, i32::try_from(process::id()).ok());
+    // It would keep us out as well.
+    dotlock.leave();
+    dotlock.release();
+    assert!(!dotlock.path.exists());
+    // Another process leaves one behind, and is gone when we start.
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let gone = child.id();
+    child.wait().unwrap();
+    let written = place.side.join(format!("{KIND}{gone}-1"));
+    fs::write(&written, "").unwrap();
+    fs::hard_link(&written, place.dotlock("bob")).unwrap();
+    fs::write(place.mailbox("bob"), "").unwrap();
+    let again = Arc::new(Place::open(dir.path()).unwrap());
+    crate::recover::start(&again).unwrap();
+    assert!(!place.dotlock("bob").exists() && !written.exists());
+}

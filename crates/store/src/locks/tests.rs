@@ -93,3 +93,27 @@ fn the_table_of_open_mailboxes_does_not_grow() {
     assert!(opened.get("user1").is_none());
     assert!(opened.0.lock().unwrap().entries.len() < 1000);
 }
+
+/// Who holds only the dotlock for a moment, and takes the `fcntl` lock then, never meets ours.
+///
+/// holds C-P8
+#[test]
+fn while_somebody_has_the_dotlock_the_other_lock_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, path) = open_mailbox(dir.path());
+    std::fs::write(place.dotlock("alice"), format!("{}\n", std::os::unix::process::parent_id())).unwrap();
+    let other = File::options().read(true).write(true).open(&path).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2_000 {
+                assert!(lock_now(&place, "alice").unwrap().is_none());
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        while !is_over.load(Ordering::Relaxed) {
+            assert!(try_lock(&other, &path).unwrap());
+            unlock(&other, WHOLE);
+        }
+    });
+}
