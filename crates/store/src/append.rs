@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use crate::error::Failed;
@@ -12,7 +11,7 @@ use crate::index::Growing;
 use crate::journal::record::{BLOCK_OCTETS, Context, Cut, Delivery, Large, Placement, Record, Shape, block_hash};
 use crate::journal::segment::Segment;
 use crate::locks::Locked;
-use crate::place::{Place, QUEUE, read_at};
+use crate::place::{FileId, Place, QUEUE, read_at};
 use crate::quote::Quoter;
 use crate::redo::Rest;
 use crate::scan::missing_end;
@@ -75,7 +74,7 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
     commit(place, segment, mailboxes, &growths, &records, first..=last)?;
     drop(records);
     for (mailbox, growth) in mailboxes.iter().zip(&growths) {
-        segment.grown(mailbox, growth.inode, growth.end());
+        segment.grown(mailbox, growth.file, growth.end());
     }
     let applied = mailboxes.iter().zip(&growths).filter(|(_, growth)| !growth.grown.is_empty()).try_for_each(
         |(mailbox, growth)| place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old),
@@ -92,6 +91,7 @@ pub(crate) fn deliver(place: &Place, mailboxes: &mut [Locked], messages: &[Messa
     }
     // Not durable: it counts for who finds the journal of a process that was killed. Without it, that one looks itself.
     let _ = segment.append(place, &[Record::Applied { first, last }]);
+    place.journal.have_changed(mailboxes);
     for ((mailbox, growth), growing) in mailboxes.iter().zip(&growths).zip(growing) {
         if let Some(index) = growing {
             index.finish(place, mailbox, Some(&growth.grown));
@@ -115,7 +115,7 @@ pub(crate) fn append_again(place: &Place, mailbox: &mut Locked, id: u64, message
     let mailboxes = std::slice::from_mut(mailbox);
     commit(place, segment, mailboxes, std::slice::from_ref(&growth), &[Record::Delivery(delivery)], id..=id)?;
     let mailbox = &mailboxes[0];
-    segment.grown(mailbox, growth.inode, growth.end());
+    segment.grown(mailbox, growth.file, growth.end());
     if let Err(error) = place.files.write_all_at(&mailbox.file, &mailbox.path, &growth.grown, growth.old) {
         // The next try appends it once more, and nobody must see a part of it until then. Its id is the same.
         let _ = undo(place, segment, mailboxes, std::slice::from_ref(&growth), id, id);
@@ -178,6 +178,7 @@ pub(crate) fn deliver_large(place: &Place, mailboxes: &mut [Locked], message: &M
             return Err(left);
         }
     }
+    place.journal.have_changed(mailboxes);
     for (mailbox, index) in mailboxes.iter().zip(growing) {
         if let Some(index) = index {
             index.finish(place, mailbox, None);
@@ -199,11 +200,12 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), F
     let in_use = place.journal.begin(place)?;
     let segment = &in_use.0;
     let id = place.journal.ids(1);
-    let (inode, size) = inode_and_size(mailbox)?;
+    let (file, size) = file_and_size(mailbox)?;
     let rest = Rest::read(&mailbox.file, &mailbox.path, gap..size)?;
     // It is known by what is to go, and by nothing in front of that.
     let context = Context::default();
-    let placement = Placement { name: mailbox.name.clone(), inode, at: gap, line_end: 0, head: 0, context };
+    let placement =
+        Placement { name: mailbox.name.clone(), file: file.number(), at: gap, line_end: 0, head: 0, context };
     let record = Record::Cut(Cut { id, placement, size, rest });
     // Its name need not be durable: where another file is in its place after a power cut, this says nothing.
     make_durable(place, segment, [mailbox.name.clone()].into_iter(), &[record], id..=id)?;
@@ -214,7 +216,7 @@ pub(crate) fn cut(place: &Place, mailbox: &mut Locked, gap: u64) -> Result<(), F
         return Err(Failed::Left(error));
     }
     let _ = segment.append(place, &[Record::Applied { first: id, last: id }]);
-    segment.grown(mailbox, inode, gap);
+    segment.grown(mailbox, file, gap);
     Ok(())
 }
 
@@ -229,7 +231,7 @@ fn commit(
 ) -> Result<(), Failed> {
     for (mailbox, growth) in mailboxes.iter().zip(growths) {
         // A recovery relies on what stands in front of a message: it is durable, or in a journal as well.
-        if growth.old > 0 && segment.end_of(&mailbox.name, growth.inode) != Some(growth.old) {
+        if growth.old > 0 && segment.end_of(&mailbox.name, growth.file) != Some(growth.old) {
             let is_doubtful = place.journal.is_doubtful(&mailbox.name);
             if is_doubtful {
                 // Another program may have written it, and no flush says any more that it is not on the disk.
@@ -242,8 +244,7 @@ fn commit(
             }
         }
     }
-    let files = mailboxes.iter().zip(growths).map(|(mailbox, growth)| (mailbox.name.as_str(), growth.inode));
-    place.journal.make_names_durable(place, files)?;
+    place.journal.make_names_durable(place, mailboxes)?;
     make_durable(place, segment, mailboxes.iter().map(|mailbox| mailbox.name.clone()), records, ids)
 }
 
@@ -314,7 +315,7 @@ fn leave(place: &Place, segment: &Arc<Segment>, mailboxes: &mut [Locked]) {
 
 /// How a mailbox grows.
 struct Growth {
-    inode: u64,
+    file: FileId,
     /// Octets before.
     old: u64,
     /// The last of them, as far as they are needed.
@@ -325,14 +326,14 @@ struct Growth {
 
 impl Growth {
     fn new(mailbox: &Locked) -> Result<Self, StoreError> {
-        let (inode, old) = inode_and_size(mailbox)?;
+        let (id, old) = file_and_size(mailbox)?;
         let octets = usize::try_from(old).map_or(Context::OCTETS_MAX, |old| old.min(Context::OCTETS_MAX));
         let mut before = vec![0; octets];
         let file: &File = &mailbox.file;
         let read =
             read_at(file, &mut before, old - octets as u64).map_err(|source| StoreError::io(&mailbox.path, source))?;
         before.truncate(read);
-        Ok(Self { inode, old, before, grown: Vec::new() })
+        Ok(Self { file: id, old, before, grown: Vec::new() })
     }
 
     /// Octets afterwards.
@@ -346,7 +347,7 @@ impl Growth {
         let line_end = missing_end(before.last().copied().unwrap_or(b'\n'));
         Placement {
             name: name.to_owned(),
-            inode: self.inode,
+            file: self.file.number(),
             at: self.end(),
             // Two octets at the most.
             line_end: u8::try_from(line_end.len()).unwrap_or(0),
@@ -358,17 +359,17 @@ impl Growth {
 
 /// Cuts a mailbox that has grown back to `octets`, and makes that durable.
 pub(crate) fn cut_back(place: &Place, mailbox: &Locked, octets: u64) -> Result<(), StoreError> {
-    if inode_and_size(mailbox)?.1 <= octets {
+    if file_and_size(mailbox)?.1 <= octets {
         return Ok(());
     }
     place.files.set_len(&mailbox.file, &mailbox.path, octets)?;
     mailbox.sync_all(place)
 }
 
-/// The inode number and the size of a mailbox.
-pub(crate) fn inode_and_size(mailbox: &Locked) -> Result<(u64, u64), StoreError> {
+/// Which file a mailbox is, and its size.
+pub(crate) fn file_and_size(mailbox: &Locked) -> Result<(FileId, u64), StoreError> {
     let metadata = mailbox.file.metadata().map_err(|source| StoreError::io(&mailbox.path, source))?;
-    Ok((metadata.ino(), metadata.len()))
+    Ok((FileId::of(&metadata), metadata.len()))
 }
 
 /// What an entry will be, block by block.

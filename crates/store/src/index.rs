@@ -3,7 +3,7 @@
 //!
 //! It is read and written under the locks of its mailbox, and never flushed. Each record has a check sum of its own,
 //! and counts for one *epoch* of the file: records of an earlier one may be left behind it. The header says which file
-//! the records are about, and in which state; it is written after them. An index of another boot does not count,
+//! the records are about, and in which state; it is written after them. An index of another boot or mount does not count,
 //! because a power cut may have left any part of it.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::from_line::FROM;
-use crate::journal::segment::{boot, random};
+use crate::journal::segment::random;
 use crate::locks::Locked;
 use crate::place::{Place, QUEUE, open_no_follow, read_at};
 use crate::scan::{Entry, Identity, scan};
@@ -271,7 +271,7 @@ pub(crate) fn look(place: &Place, name: &str, mailbox: Option<&Metadata>) -> Res
     let Some(file) = crate::place::open_if_there(&path)? else { return Ok(None) };
     let failed = |source| StoreError::io(&path, source);
     let Some(stored) = Stored::read_begin(file, path.clone()).map_err(failed)? else { return Ok(Some(Seen::Broken)) };
-    if Some(stored.header.boot) != this_boot() || mailbox.map(State::new) != Some(stored.header.state) {
+    if Some(stored.header.boot) != this_era(place) || mailbox.map(State::new) != Some(stored.header.state) {
         return Ok(Some(Seen::Old));
     }
     Ok(Some(match stored.read() {
@@ -295,7 +295,7 @@ impl Stored {
     fn open(place: &Place, name: &str) -> Option<Self> {
         let path = place.index(name);
         let file = open_alone(&path).ok()?;
-        Self::read_begin(file, path).ok()?.filter(|stored| Some(stored.header.boot) == this_boot())
+        Self::read_begin(file, path).ok()?.filter(|stored| Some(stored.header.boot) == this_era(place))
     }
 
     /// `None` if it does not begin as an index does.
@@ -395,7 +395,7 @@ fn keep(place: &Place, name: &str, listing: &Listing) {
 
 fn write(place: &Place, name: &str, state: State, listing: &Listing) -> Result<(), StoreError> {
     let path = place.index(name);
-    let Some(boot) = this_boot() else { return Ok(()) };
+    let Some(boot) = this_era(place) else { return Ok(()) };
     let header = Header { boot, epoch: random(), state, count: listing.entries.len() as u64 };
     let octets = with_records(&header.encode(), &listing.entries, &listing.unique_ids, header.epoch);
     let file = match open_alone(&path) {
@@ -451,14 +451,14 @@ fn record_at(number: u64) -> u64 {
     HEADER_OCTETS as u64 + number * RECORD_OCTETS as u64
 }
 
-/// The number of a boot; `None` where the system does not say which one it is: then nobody can tell whether the power was
+/// The number of an era; `None` where the system does not say which one it is: then nobody can tell whether the power was
 /// cut meanwhile, and no index counts.
-fn number_of(boot: &str) -> Option<u64> {
-    (!boot.is_empty()).then(|| xxh3_64(boot.as_bytes()))
+fn number_of(era: &str) -> Option<u64> {
+    (!era.is_empty()).then(|| xxh3_64(era.as_bytes()))
 }
 
-fn this_boot() -> Option<u64> {
-    number_of(boot())
+fn this_era(place: &Place) -> Option<u64> {
+    number_of(&place.era)
 }
 
 /// Opens an index, if it is a file of its own: what has another name as well is not ours alone to write to.

@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::append::inode_and_size;
 use crate::index::{COARSE_SECONDS, now};
 use crate::locks::Locked;
-use crate::place::Place;
+use crate::place::{FileId, Place};
 use crate::{StoreError, recover};
 
 pub(crate) mod record;
@@ -36,7 +35,7 @@ const THREAD_ENDS: Duration = Duration::from_millis(100);
 const SHORT_CHECKPOINTS: u32 = 2;
 /// Segments that wait for a checkpoint; a delivery that would make them more does one itself.
 pub(crate) const FULL_MAX: usize = 2;
-/// Most inodes whose names are remembered to be durable.
+/// Most mailboxes whose names are remembered to be durable.
 const KNOWN_MAX: usize = 4096;
 
 /// The segments of this process for one folder.
@@ -81,12 +80,27 @@ struct State {
     full: Vec<Arc<Segment>>,
     /// Free for use.
     spare: Option<Arc<Segment>>,
-    /// Files whose names have been made durable by this process.
-    known: HashMap<String, u64>,
+    /// Mailboxes whose names have been made durable by this process.
+    known: HashMap<String, Named>,
     /// Mailboxes of which something could not be flushed that is in no journal, perhaps.
     doubtful: HashSet<String>,
     /// Segments of dead processes that this one has made durable.
     durable: HashSet<PathBuf>,
+}
+
+/// A mailbox under a name. Putting another file in its place, or the same one again, shows: that changes the file as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Named {
+    file: FileId,
+    /// When it was changed last, in seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl Named {
+    fn of(mailbox: &Locked) -> Result<Self, StoreError> {
+        let metadata = mailbox.file.metadata().map_err(|source| StoreError::io(&mailbox.path, source))?;
+        Ok(Self { file: FileId::of(&metadata), changed: (metadata.ctime(), metadata.ctime_nsec()) })
+    }
 }
 
 /// The active segment, as long as a delivery goes on.
@@ -186,26 +200,30 @@ impl Journal {
         }
     }
 
-    /// Flushes DIR if a mailbox has a file that this process has not seen yet: whoever made it may not have made its
-    /// name durable, and then it is not this file that is there after a power cut.
-    pub(crate) fn make_names_durable<'a>(
-        &self,
-        place: &Place,
-        mailboxes: impl Iterator<Item = (&'a str, u64)> + Clone,
-    ) -> Result<(), StoreError> {
-        let is_new = {
-            let state = self.state();
-            mailboxes.clone().any(|(name, inode)| state.known.get(name) != Some(&inode))
-        };
-        if is_new {
-            place.sync_dir()?;
-            let mut state = self.state();
-            if state.known.len() >= KNOWN_MAX {
-                state.known.clear();
-            }
-            state.known.extend(mailboxes.map(|(name, inode)| (name.to_owned(), inode)));
+    /// Flushes DIR if a mailbox is not as this process has left it: whoever has put a file in its place may not have made
+    /// its name durable, and then it is not this file that is there after a power cut.
+    pub(crate) fn make_names_durable(&self, place: &Place, mailboxes: &[Locked]) -> Result<(), StoreError> {
+        let now = mailboxes.iter().map(Named::of).collect::<Result<Vec<_>, _>>()?;
+        let is_known = |(mailbox, now): (&Locked, &Named)| self.state().known.get(&mailbox.name) == Some(now);
+        if mailboxes.iter().zip(&now).all(is_known) {
+            return Ok(());
         }
+        place.sync_dir()?;
+        let mut state = self.state();
+        if state.known.len() >= KNOWN_MAX {
+            state.known.clear();
+        }
+        state.known.extend(mailboxes.iter().map(|mailbox| mailbox.name.clone()).zip(now));
         Ok(())
+    }
+
+    /// This process has written to mailboxes whose names are durable, under their locks.
+    pub(crate) fn have_changed(&self, mailboxes: &[Locked]) {
+        for mailbox in mailboxes {
+            if let (Some(known), Ok(now)) = (self.state().known.get_mut(&mailbox.name), Named::of(mailbox)) {
+                *known = now;
+            }
+        }
     }
 
     /// Gives a segment up: whoever locks one of its mailboxes next recovers it, as if this process had died.
@@ -269,8 +287,7 @@ impl Journal {
             if !std::mem::replace(&mut is_flushed, true) {
                 mailbox.sync_data(place)?;
                 // What was accepted may be in a file that another program has replaced since, and not be flushed there.
-                let (inode, _) = inode_and_size(mailbox)?;
-                self.make_names_durable(place, std::iter::once((mailbox.name.as_str(), inode)))?;
+                self.make_names_durable(place, std::slice::from_ref(mailbox))?;
             }
             Ok(())
         };

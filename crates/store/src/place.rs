@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::commit::Waiting;
 use crate::dotlock::LockFile;
@@ -49,6 +51,8 @@ pub(crate) struct Place {
     /// Device and inode of the folder: what it is known by in this process.
     pub(crate) id: (u64, u64),
     pub(crate) files: Files,
+    /// As long as this is the same, what was written is there, flushed or not; see [`era`].
+    pub(crate) era: String,
     /// A mailbox of fewer octets has no index.
     pub(crate) index_from: AtomicU64,
     /// What this process writes to the journal.
@@ -100,6 +104,7 @@ impl Place {
         let segments = side.join("journal");
         Ok(Self {
             id: (metadata.dev(), metadata.ino()),
+            era: era(&dir),
             dir,
             side: side.into(),
             segments,
@@ -259,6 +264,26 @@ impl Drop for Place {
     }
 }
 
+/// What tells one boot of the system from another; empty where the system does not say.
+static BOOT: LazyLock<String> = LazyLock::new(|| {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
+});
+
+/// The boot and the mount of a folder, between whose beginning and end nothing that was written is lost: a disk can go and
+/// come back without a boot. Empty where the system does not say: ids of mounts that are not used again it knows since
+/// Linux 6.8.
+fn era(dir: &Path) -> String {
+    // What `rustix` has no name for: STATX_MNT_ID_UNIQUE.
+    let unique = StatxFlags::from_bits_retain(0x4000);
+    let mount = statx(CWD, dir, AtFlags::empty(), unique).ok().filter(|said| said.stx_mask & unique.bits() != 0);
+    match mount.map(|said| said.stx_mnt_id) {
+        Some(mount) if !BOOT.is_empty() => format!("{} {mount}", *BOOT),
+        // The tests are about what follows from it.
+        None if cfg!(test) => BOOT.clone(),
+        _ => String::new(),
+    }
+}
+
 /// Numbers for [`Place::unique`]. They begin with the time, so that a process with the id of an earlier one (in a
 /// container it is 1 every time) can tell what that one left behind.
 static SEQUENCE: LazyLock<(u64, AtomicU64)> = LazyLock::new(|| {
@@ -344,6 +369,33 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
 
 fn file_name(name: &str) -> String {
     if name == QUEUE { QUEUE_FILE.to_owned() } else { format!("{name}{EXTENSION}") }
+}
+
+/// What tells a file from every other that had its name before. Inode numbers alone are used again, at once by some file
+/// systems; so the time at which it was made belongs to it, where the file system knows that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileId {
+    inode: u64,
+    id: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        let inode = metadata.ino();
+        let made = metadata.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+        let mixed = |made: Duration| xxh3_64_with_seed(&made.as_nanos().to_le_bytes(), inode);
+        Self { inode, id: made.map_or(inode, mixed) }
+    }
+
+    /// How it is written down.
+    pub(crate) fn number(self) -> u64 {
+        self.id
+    }
+
+    /// Whether it was written down as this. Earlier versions wrote the inode number.
+    pub(crate) fn is(self, number: u64) -> bool {
+        number == self.id || number == self.inode
+    }
 }
 
 /// Whether a file is a mailbox (C-S6).

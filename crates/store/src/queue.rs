@@ -21,7 +21,6 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,7 +36,7 @@ use tokio::sync::oneshot;
 use crate::from_line::{self, FROM};
 use crate::locks::{Locked, Part, is_locked, try_lock_part, unlock, with_mailboxes};
 use crate::maildrop::{Passage, Snapshot};
-use crate::place::{Place, QUEUE, read_at};
+use crate::place::{FileId, Place, QUEUE, read_at};
 use crate::redo::Source;
 use crate::scan::{Entry, Identifier, Identity};
 use crate::update::{list, rewrite};
@@ -441,7 +440,7 @@ fn sweep(place: &Place, queue: &mut Locked, listed: &[(Entry, Option<Head>)]) ->
     let is_struck_out = |(_, head): &(Entry, Option<Head>)| head.as_ref().is_some_and(|head| head.is_struck_out);
     let Some(first) = listed.iter().position(is_struck_out) else { return Ok(false) };
     let metadata = queue.file.metadata().map_err(|source| StoreError::io(&queue.path, source))?;
-    let (inode, size) = (metadata.ino(), metadata.len());
+    let (id, size) = (FileId::of(&metadata), metadata.len());
     if listed.last().is_none_or(|(last, _)| last.next != size) {
         // Somebody who takes no locks is writing at this moment.
         return Ok(false);
@@ -465,7 +464,7 @@ fn sweep(place: &Place, queue: &mut Locked, listed: &[(Entry, Option<Head>)]) ->
             _ => tail.push(part(entry.start..entry.next)),
         }
     }
-    match rewrite(place, queue, (inode, size), listed[first].0.start, &tail) {
+    match rewrite(place, queue, (id, size), listed[first].0.start, &tail) {
         Ok(()) => Ok(true),
         // Nothing was decided: what is struck out is as good as removed.
         Err(_) if !tail.is_empty() && place.update(QUEUE).symlink_metadata().is_err() => Ok(false),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::files::not_found;
 use crate::journal::restore::{Item, restore};
-use crate::journal::segment::{Content, boot, is_of_boot};
+use crate::journal::segment::{Content, is_of_era};
 use crate::locks::{self, Locked};
 use crate::place::{Place, is_known_name, is_left_behind};
 use crate::redo::{self, Redone};
@@ -172,10 +172,10 @@ fn replay(place: &Place, locked: &mut [Locked]) -> Result<Option<String>, StoreE
     for mailbox in &mut *locked {
         let mut items = Vec::new();
         for (_, is_ours, content) in &contents {
-            let this_boot = is_of_boot(&content.header, boot());
+            let this_era = is_of_era(&content.header, &place.era);
             let unsettled = content.unsettled().into_iter().filter(|_| *is_ours);
             let about = unsettled.filter(|unsettled| unsettled.placement().name == mailbox.name);
-            items.extend(about.map(|unsettled| Item { unsettled, this_boot }));
+            items.extend(about.map(|unsettled| Item { unsettled, this_era }));
         }
         if items.is_empty() {
             continue;

@@ -7,17 +7,16 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::StoreError;
-use crate::append::inode_and_size;
+use crate::append::file_and_size;
 use crate::files::not_found;
 use crate::locks::Locked;
-use crate::place::{Place, open_if_there, read_at};
+use crate::place::{FileId, Place, open_if_there, read_at};
 use crate::write_back::WriteBack;
 
 /// First line of a record.
@@ -48,8 +47,8 @@ pub(crate) struct Record {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Header {
-    /// Which file it is about.
-    inode: u64,
+    /// Which file it is about, by its [`FileId::number`].
+    file: u64,
     /// Its size when the record was written.
     size: u64,
     /// Where the tail is to go.
@@ -113,12 +112,12 @@ pub(crate) enum Redone {
 pub(crate) fn decide(
     place: &Place,
     mailbox: &mut Locked,
-    inode: u64,
+    file: FileId,
     size: u64,
     gap: u64,
     tail: &[Source<'_>],
 ) -> Result<Record, StoreError> {
-    let write = || write(place, mailbox, inode, size, gap, tail);
+    let write = || write(place, mailbox, file, size, gap, tail);
     let record = write().or_else(|error| {
         place.journal.make_room_for(place, error)?;
         write()
@@ -161,11 +160,11 @@ pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreE
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Redone::Nothing),
         Err(source) => return Err(StoreError::io(&path, source)),
     };
-    let (inode, size) = inode_and_size(mailbox)?;
+    let (id, size) = file_and_size(mailbox)?;
     let Some((header, tail_hash)) = read(&file, &path)? else {
         return put_aside(place, &mailbox.name);
     };
-    let Some(progress) = header.progress(tail_hash, &mailbox.file, &mailbox.path, (inode, size))? else {
+    let Some(progress) = header.progress(tail_hash, &mailbox.file, &mailbox.path, (id, size))? else {
         return put_aside(place, &mailbox.name);
     };
     if progress == Progress::NotCut {
@@ -175,7 +174,7 @@ pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreE
             let mailbox_file = Arc::clone(&mailbox.file);
             let mailbox_path = mailbox.path.clone();
             let added = Source::Part { file: &mailbox_file, path: &mailbox_path, range: header.size..size };
-            let record = write(place, mailbox, inode, size, header.gap, &[tail, added])?;
+            let record = write(place, mailbox, id, size, header.gap, &[tail, added])?;
             place.sync_side()?;
             record
         } else {
@@ -209,7 +208,7 @@ pub(crate) fn look(place: &Place, name: &str, mailbox: Option<&File>) -> Result<
     let Some((header, tail_hash)) = read(&file, &path)? else { return Ok(Some(Seen::Broken)) };
     let Some(mailbox) = mailbox else { return Ok(Some(Seen::Unfit)) };
     let metadata = mailbox.metadata().map_err(|source| StoreError::io(&mailbox_path, source))?;
-    let progress = header.progress(tail_hash, mailbox, &mailbox_path, (metadata.ino(), metadata.len()))?;
+    let progress = header.progress(tail_hash, mailbox, &mailbox_path, (FileId::of(&metadata), metadata.len()))?;
     Ok(Some(progress.map_or(Seen::Unfit, |_| Seen::Waits(header.gap))))
 }
 
@@ -238,14 +237,14 @@ fn close(place: &Place, mailbox: &Locked, path: &Path) -> Result<(), StoreError>
 fn write(
     place: &Place,
     mailbox: &Locked,
-    inode: u64,
+    file: FileId,
     size: u64,
     gap: u64,
     tail: &[Source<'_>],
 ) -> Result<Record, StoreError> {
     let octets: u64 = tail.iter().map(Source::octets).sum();
     let rest = Rest::read(&mailbox.file, &mailbox.path, gap + octets..size)?;
-    let header = Header { inode, size, gap, tail: octets, rest, octets: 0 };
+    let header = Header { file: file.number(), size, gap, tail: octets, rest, octets: 0 };
     let (tmp, path) = (place.update_tmp(&mailbox.name), place.update(&mailbox.name));
     remove_if_there(place, &tmp)?;
     let file = place.files.create_new(&tmp)?;
@@ -339,16 +338,16 @@ enum Progress {
 }
 
 impl Header {
-    /// How far the mailbox has come, a file of this inode and size; `None` if the record does not fit it.
+    /// How far the mailbox has come, this file of this size; `None` if the record does not fit it.
     fn progress(
         &self,
         tail_hash: u64,
         mailbox: &File,
         path: &Path,
-        (inode, size): (u64, u64),
+        (id, size): (FileId, u64),
     ) -> Result<Option<Progress>, StoreError> {
         let end = self.gap + self.tail;
-        Ok(if inode != self.inode {
+        Ok(if !id.is(self.file) {
             None
         } else if size >= self.size && self.rest.is_in(mailbox, path, end..self.size)? {
             Some(Progress::NotCut)
@@ -360,9 +359,9 @@ impl Header {
     }
 
     fn show(&self) -> String {
-        let Self { inode, size, gap, tail, rest: Rest { first, hash }, .. } = self;
+        let Self { file, size, gap, tail, rest: Rest { first, hash }, .. } = self;
         let first = first.len();
-        format!("{TITLE}\ninode {inode}\nsize {size}\ngap {gap}\ntail {tail}\nfirst {first}\nrest {hash:016x}\n\n")
+        format!("{TITLE}\ninode {file}\nsize {size}\ngap {gap}\ntail {tail}\nfirst {first}\nrest {hash:016x}\n\n")
     }
 
     fn parse(record: &[u8]) -> Option<Self> {
@@ -374,7 +373,7 @@ impl Header {
         }
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
         let header = Self {
-            inode: field("inode")?.parse().ok()?,
+            file: field("inode")?.parse().ok()?,
             size: field("size")?.parse().ok()?,
             gap: field("gap")?.parse().ok()?,
             tail: field("tail")?.parse().ok()?,

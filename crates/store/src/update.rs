@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use memchr::memchr;
 
 use crate::StoreError;
-use crate::append::{self, inode_and_size};
+use crate::append::{self, file_and_size};
 use crate::error::Failed;
 use crate::from_line::is_from_line;
 use crate::index::{self, Listing, State};
 use crate::locks::Locked;
-use crate::place::{Place, read_at};
+use crate::place::{FileId, Place, read_at};
 use crate::redo::{self, Source};
 use crate::scan::{Entry, Identifier, Identity, parts, scan_range};
 use crate::threads::{drop_aside, on_all_cores};
@@ -55,7 +55,7 @@ pub(crate) fn remove(
     let entries = &*current.entries;
     let Some(first) = doomed.iter().position(|doomed| *doomed) else { return Ok(()) };
     let gap = entries[first].start;
-    let (inode, size) = inode_and_size(mailbox)?;
+    let (id, size) = file_and_size(mailbox)?;
     if entries.last().is_none_or(|last| last.next != size) {
         // Somebody who takes no locks is writing at this moment.
         return Err(StoreError::Changed { path: mailbox.path.clone() });
@@ -63,7 +63,7 @@ pub(crate) fn remove(
     let kept = kept_ranges(&entries[first..], &doomed[first..]);
     let (file, path) = (Arc::clone(&mailbox.file), mailbox.path.clone());
     let part = |range| Source::Part { file: &file, path: &path, range };
-    rewrite(place, mailbox, (inode, size), gap, &kept.into_iter().map(part).collect::<Vec<_>>())?;
+    rewrite(place, mailbox, (id, size), gap, &kept.into_iter().map(part).collect::<Vec<_>>())?;
     index::removed(place, mailbox, &current, &doomed);
     Ok(())
 }
@@ -132,7 +132,7 @@ fn prove_one(mailbox: &Locked, entries: &[Entry], index: usize, block: &mut Vec<
 pub(crate) fn rewrite(
     place: &Place,
     mailbox: &mut Locked,
-    inode_and_size: (u64, u64),
+    file_and_size: (FileId, u64),
     gap: u64,
     tail: &[Source<'_>],
 ) -> Result<(), StoreError> {
@@ -155,7 +155,7 @@ pub(crate) fn rewrite(
             result => result.map_err(StoreError::from),
         };
     }
-    rewrite_settled(place, mailbox, inode_and_size, gap, tail)
+    rewrite_settled(place, mailbox, file_and_size, gap, tail)
 }
 
 /// [`rewrite`], where the journal has been looked after.
@@ -165,11 +165,11 @@ pub(crate) fn rewrite(
 pub(crate) fn rewrite_settled(
     place: &Place,
     mailbox: &mut Locked,
-    (inode, size): (u64, u64),
+    (id, size): (FileId, u64),
     gap: u64,
     tail: &[Source<'_>],
 ) -> Result<(), StoreError> {
-    let record = redo::decide(place, mailbox, inode, size, gap, tail)?;
+    let record = redo::decide(place, mailbox, id, size, gap, tail)?;
     redo::finish(place, mailbox, &record)?;
     drop_aside(record);
     Ok(())
@@ -177,7 +177,7 @@ pub(crate) fn rewrite_settled(
 
 /// Lists the entries of a mailbox. Reads the whole of it.
 pub(crate) fn list(mailbox: &Locked) -> Result<Vec<Entry>, StoreError> {
-    let (_, size) = inode_and_size(mailbox)?;
+    let (_, size) = file_and_size(mailbox)?;
     list_range(mailbox, 0..size)
 }
 

@@ -10,7 +10,7 @@ use super::{Check, Severity, file_of, holder, names_in, open_mailbox, users, why
 use crate::journal::is_segment;
 use crate::journal::segment::Found;
 use crate::locks::{WHOLE, is_locked};
-use crate::place::{Place, is_known_name, is_left_behind};
+use crate::place::{FileId, Place, is_known_name, is_left_behind};
 use crate::{StoreError, dotlock, index, redo};
 
 /// What a file in `.pillarbox` is, by its name. A new kind of file gets a variant here and a judgement in
@@ -272,7 +272,7 @@ pub(super) fn unsettled_from(
         for unsettled in content.unsettled() {
             let placement = unsettled.placement();
             let waits = !(is_live && unsettled.is_applied());
-            if placement.name == name && placement.inode == metadata.ino() && waits {
+            if placement.name == name && FileId::of(&metadata).is(placement.file) && waits {
                 add(placement.at, severity);
             }
         }

@@ -758,3 +758,26 @@ fn a_flush_that_failed_is_told_to_who_has_the_lock() {
     assert!(Arc::ptr_eq(&mailbox.file, &file));
     mailbox.sync_data(place).unwrap();
 }
+
+/// Another program puts a file in the place of a mailbox and then the old one back, without flushing DIR: the first of the
+/// two names may be what a power cut leaves. So the next delivery makes the name durable anew.
+///
+/// holds C-S9
+#[test]
+fn a_name_that_was_given_again_is_not_durable() {
+    let case = two_mailboxes();
+    let folders = |case: &Case| {
+        case.store.place.files.start_recording();
+        case.deliver(&["alice"], "text\r\n").unwrap();
+        let done = case.store.place.files.stop_recording();
+        done.iter().filter(|done| matches!(done, Operation::SyncDir(dir) if *dir == case.store.place.dir)).count()
+    };
+    assert_eq!([folders(&case), folders(&case)], [1, 0]);
+    let path = case.store.place.mailbox("alice");
+    let [kept, new] = ["kept", "new"].map(|name| case.dir.path().join(name));
+    fs::hard_link(&path, &kept).unwrap();
+    fs::copy(&path, &new).unwrap();
+    fs::rename(&new, &path).unwrap();
+    fs::rename(&kept, &path).unwrap();
+    assert_eq!([folders(&case), folders(&case)], [1, 0]);
+}

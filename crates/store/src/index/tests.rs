@@ -207,7 +207,7 @@ fn no_damage_makes_a_wrong_listing() {
     case.put_index(&older);
     case.check(false, "an earlier boot");
     // Too many are announced.
-    header = Header { boot: this_boot().unwrap(), count: u64::MAX, ..header };
+    header = Header { boot: this_era(&case.place).unwrap(), count: u64::MAX, ..header };
     older[..HEADER_OCTETS].copy_from_slice(&header.encode());
     case.put_index(&older);
     case.check(false, "too many");
@@ -276,7 +276,7 @@ proptest! {
         let mailbox = messages(3);
         let case = Case::new(&mailbox);
         let state = State::of(&case.locked()).unwrap();
-        let header = Header { boot: this_boot().unwrap(), epoch: 7, state, count };
+        let header = Header { boot: this_era(&case.place).unwrap(), epoch: 7, state, count };
         let mut content = if has_header { header.encode().to_vec() } else { Vec::new() };
         let mut octets = octets;
         // Now and then numbers that are about as large as those that are right.

@@ -28,7 +28,7 @@ pub(crate) const BLOCK_OCTETS: usize = 4 * 1024;
 /// The header of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// The boot of the system in which it is written to.
+    /// The boot of the system and the mount in which it is written to; empty where the system does not say.
     pub(crate) boot: String,
     /// What check sums begin with.
     pub(crate) seed: u64,
@@ -66,8 +66,8 @@ impl Header {
 pub(crate) struct Placement {
     /// The mailbox, or the queue.
     pub(crate) name: String,
-    /// The file that had this name.
-    pub(crate) inode: u64,
+    /// The file that had this name, by its [`FileId::number`](crate::place::FileId::number).
+    pub(crate) file: u64,
     /// Its size before: where the line end or the entry begins.
     pub(crate) at: u64,
     /// Octets of the line end that the mailbox needs in front of the entry: 0, 1 (LF) or 2 (CR LF).
@@ -315,9 +315,9 @@ impl Writer {
 
     fn placements(&mut self, placements: &[Placement]) {
         self.count(placements.len());
-        for Placement { name, inode, at, line_end, head, context } in placements {
+        for Placement { name, file, at, line_end, head, context } in placements {
             self.octets(name.as_bytes());
-            self.number(*inode);
+            self.number(*file);
             self.number(*at);
             self.0.extend_from_slice(&[*line_end, *head]);
             self.0.extend_from_slice(&context.octets.to_le_bytes());
@@ -360,7 +360,7 @@ impl<'a> Reader<'a> {
         self.list(|reader| {
             Some(Placement {
                 name: reader.name()?,
-                inode: reader.number()?,
+                file: reader.number()?,
                 at: reader.number()?,
                 line_end: reader.take::<1>()?[0],
                 head: reader.take::<1>()?[0],

@@ -10,10 +10,10 @@ use memchr::memmem::{self, Finder};
 use super::record::{BLOCK_OCTETS, Context, Cut, Delivery, Large, Placement, Shape, block_hash};
 use super::segment::Unsettled;
 use crate::StoreError;
-use crate::append::{append_again, cut_back, inode_and_size};
+use crate::append::{append_again, cut_back, file_and_size};
 use crate::from_line::{FROM, FROM_LINE_MAX_OCTETS, is_from_line};
 use crate::locks::Locked;
-use crate::place::{Place, read_at};
+use crate::place::{FileId, Place, read_at};
 use crate::redo::Source;
 use crate::update::rewrite_settled;
 
@@ -28,9 +28,9 @@ const NEEDLE_OCTETS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Item<'a> {
     pub(crate) unsettled: Unsettled<'a>,
-    /// It was written since the system was started: what was written to mailboxes can only be missing because somebody
+    /// It was written since the system was started, and the disk mounted: what was written to mailboxes can only be missing because somebody
     /// has removed it.
-    pub(crate) this_boot: bool,
+    pub(crate) this_era: bool,
 }
 
 /// What was done.
@@ -58,8 +58,8 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
     items.retain(|item| ids.insert(item.unsettled.id()));
     items.reverse();
     let mut restored = Restored::default();
-    let (inode, _) = inode_and_size(mailbox)?;
-    let is_replaced = items.iter().any(|item| item.unsettled.placement().inode != inode);
+    let (file, _) = file_and_size(mailbox)?;
+    let is_replaced = items.iter().any(|item| !file.is(item.unsettled.placement().file));
     // Before the end of a mailbox is cut off, all that stands in front of that in the journals is settled. So what comes
     // beside it came later, when it had been done; and it may be the same as what was cut off.
     if items.iter().any(|item| !matches!(item.unsettled, Unsettled::Cut { .. })) {
@@ -70,11 +70,11 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
     let mut missing = Vec::new();
     for item in items {
         if let Unsettled::Delivery { delivery, placement, .. } = item.unsettled
-            && placement.inode == inode
+            && file.is(placement.file)
         {
             let entry = delivery.entry(placement);
             if read(mailbox, placement.at, entry.len())? == entry {
-                if item.this_boot {
+                if item.this_era {
                     // A flush of it may have failed, and then only a new one after writing it again counts.
                     place.files.write_all_at(&mailbox.file, &mailbox.path, &entry, placement.at)?;
                 }
@@ -88,9 +88,9 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
     for item in missing {
         match item.unsettled {
             // Somebody has removed it; it is done.
-            Unsettled::Cut { applied: true, .. } if item.this_boot => {}
+            Unsettled::Cut { applied: true, .. } if item.this_era => {}
             Unsettled::Delivery { delivery, placement, applied: true }
-                if item.this_boot && !(placement.inode == inode && is_lost(mailbox, delivery, placement)?) => {}
+                if item.this_era && !(file.is(placement.file) && is_lost(mailbox, delivery, placement)?) => {}
             Unsettled::Cut { cut: what, .. } => {
                 if cut(place, mailbox, what)? {
                     restored.removals += 1;
@@ -101,7 +101,7 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
                     restored.delivered += 1;
                 }
             }
-            Unsettled::Large { large, placement } if placement.inode == inode => {
+            Unsettled::Large { large, placement } if file.is(placement.file) => {
                 if undo(place, mailbox, large, placement)? {
                     restored.undone += 1;
                 }
@@ -112,7 +112,7 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
     mailbox.sync_data(place)?;
     if is_replaced {
         // Nothing is done in the file that was replaced; so it must not come back.
-        place.journal.make_names_durable(place, std::iter::once((mailbox.name.as_str(), inode)))?;
+        place.journal.make_names_durable(place, std::slice::from_ref(mailbox))?;
     }
     Ok(restored)
 }
@@ -127,12 +127,12 @@ fn deliver(
     taken: &mut Vec<u64>,
     moved: &mut bool,
 ) -> Result<bool, StoreError> {
-    let (inode, size) = inode_and_size(mailbox)?;
+    let (file, size) = file_and_size(mailbox)?;
     let entry = delivery.entry(placement);
     let message = &entry[usize::from(placement.line_end)..];
     // What stood in front of it was durable, or has been restored by now. So if it is not there, somebody who had read
     // this message has rewritten the mailbox.
-    if inode != placement.inode || !is_in_context(mailbox, placement)? {
+    if !file.is(placement.file) || !is_in_context(mailbox, placement)? {
         if take_if_found(mailbox, message, taken)? || !*moved {
             return Ok(false);
         }
@@ -162,7 +162,7 @@ fn deliver(
     }
     *moved = true;
     if let Some(theirs) = theirs {
-        cut_out(place, mailbox, (inode, size), placement, theirs)?;
+        cut_out(place, mailbox, (file, size), placement, theirs)?;
     }
     append(place, mailbox, delivery.id, message, taken)
 }
@@ -180,21 +180,21 @@ fn is_lost(mailbox: &Locked, delivery: &Delivery, placement: &Placement) -> Resu
 fn is_in_context(mailbox: &Locked, placement: &Placement) -> Result<bool, StoreError> {
     let octets = usize::from(placement.context.octets);
     let before = read(mailbox, placement.at.saturating_sub(octets as u64), octets)?;
-    Ok(inode_and_size(mailbox)?.1 >= placement.at && Context::of(&before) == placement.context)
+    Ok(file_and_size(mailbox)?.1 >= placement.at && Context::of(&before) == placement.context)
 }
 
 /// Removes the beginning of our message, behind which another program has written its own.
 fn cut_out(
     place: &Place,
     mailbox: &mut Locked,
-    (inode, size): (u64, u64),
+    which: (FileId, u64),
     placement: &Placement,
     theirs: u64,
 ) -> Result<(), StoreError> {
     let (file, path) = (Arc::clone(&mailbox.file), mailbox.path.clone());
-    let part = Source::Part { file: &file, path: &path, range: theirs..size };
+    let part = Source::Part { file: &file, path: &path, range: theirs..which.1 };
     let tail = [Source::New(placement.line_end()), part];
-    rewrite_settled(place, mailbox, (inode, size), placement.at, &tail)
+    rewrite_settled(place, mailbox, which, placement.at, &tail)
 }
 
 /// Delivers a message anew, at the end of the mailbox. The journal of this process says so first, under the same id: this
@@ -260,21 +260,21 @@ fn take_if_found(mailbox: &Locked, message: &[u8], taken: &mut Vec<u64>) -> Resu
 
 /// Cuts off what was to be removed, if it is still there. What has come behind it stays. Whether it was there.
 fn cut(place: &Place, mailbox: &mut Locked, cut: &Cut) -> Result<bool, StoreError> {
-    let (inode, size) = inode_and_size(mailbox)?;
+    let (file, size) = file_and_size(mailbox)?;
     let Cut { placement, size: old, rest, .. } = cut;
     let is_there =
-        inode == placement.inode && size >= *old && rest.is_in(&mailbox.file, &mailbox.path, placement.at..*old)?;
+        file.is(placement.file) && size >= *old && rest.is_in(&mailbox.file, &mailbox.path, placement.at..*old)?;
     if is_there && size == *old {
         cut_back(place, mailbox, placement.at)?;
     } else if is_there {
-        cut_out(place, mailbox, (inode, size), placement, *old)?;
+        cut_out(place, mailbox, (file, size), placement, *old)?;
     }
     Ok(is_there)
 }
 
 /// Cuts a message off that was never accepted. Whether there was anything of it.
 fn undo(place: &Place, mailbox: &mut Locked, large: &Large, placement: &Placement) -> Result<bool, StoreError> {
-    let (inode, size) = inode_and_size(mailbox)?;
+    let (file, size) = file_and_size(mailbox)?;
     let start = placement.at;
     if size <= start {
         return Ok(false);
@@ -293,7 +293,7 @@ fn undo(place: &Place, mailbox: &mut Locked, large: &Large, placement: &Placemen
         // There is nothing of ours.
         return Ok(false);
     }
-    cut_out(place, mailbox, (inode, size), placement, theirs)?;
+    cut_out(place, mailbox, (file, size), placement, theirs)?;
     Ok(true)
 }
 

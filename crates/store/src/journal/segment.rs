@@ -5,19 +5,19 @@
 //! record locks the third meanwhile: also other processes write one kind of record, [`Record::Settled`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::record::{HEADER_OCTETS, Header, Record};
 use crate::StoreError;
 use crate::error::Failed;
 use crate::locks::{Locked, OpenMailbox, Part, is_locked, try_lock_part, unlock};
-use crate::place::{Place, open_if_there, read_at};
+use crate::place::{FileId, Place, open_if_there, read_at};
 
 const OWNER: Part = Part { at: 0, octets: 1 };
 const RECOVERY: Part = Part { at: 1, octets: 1 };
@@ -40,20 +40,10 @@ const RESERVE_OCTETS: usize = 256;
 /// Between two tries to get the lock.
 const WRITING_RETRY: Duration = Duration::from_millis(1);
 
-/// What tells one boot of the system from another; empty where the system does not say.
-static BOOT: LazyLock<String> = LazyLock::new(|| {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
-});
-
-/// The boot that a record written now is of.
-pub(crate) fn boot() -> &'static str {
-    &BOOT
-}
-
-/// Whether what was written in this boot is all that the system had been told, flushed or not. Where it does not say
-/// which boot is which, the power may have been cut meanwhile.
-pub(crate) fn is_of_boot(header: &Header, boot: &str) -> bool {
-    !boot.is_empty() && header.boot == boot
+/// Whether what was written in this era is all that the system had been told, flushed or not. Where it does not say which
+/// one it is, the power may have been cut meanwhile.
+pub(crate) fn is_of_era(header: &Header, era: &str) -> bool {
+    !era.is_empty() && header.boot == era
 }
 
 /// A segment that this process writes to. It is given up when dropped, and then looks like one of a dead process.
@@ -81,7 +71,7 @@ struct State {
     /// Deliveries under way.
     users: usize,
     /// The mailboxes that are not flushed yet, as they are open.
-    unflushed: HashMap<(String, u64), Unflushed>,
+    unflushed: HashMap<(String, FileId), Unflushed>,
     /// The mailboxes that records are about which a recovery would do again.
     names: HashSet<String>,
 }
@@ -102,7 +92,7 @@ impl Segment {
         let (written, path) = (place.unique(&place.segments, "new-"), place.unique(&place.segments, ""));
         let file = place.files.create_new(&written)?;
         let seed = random();
-        let header = Header { boot: boot().to_owned(), seed };
+        let header = Header { boot: place.era.clone(), seed };
         let made = try_lock_part(&file, &written, OWNER)
             .and_then(|_| place.files.write_all_at(&file, &written, &header.encode(), 0))
             .map(|()| write_ahead(place, &file, &written, HEADER_OCTETS as u64, HEADER_OCTETS as u64))
@@ -314,9 +304,9 @@ impl Segment {
 
     /// A mailbox is about to grow up to `end`, and is not flushed then. Said before it grows, so that whoever fails to
     /// flush it meanwhile knows.
-    pub(crate) fn grown(&self, mailbox: &Locked, inode: u64, end: u64) {
+    pub(crate) fn grown(&self, mailbox: &Locked, id: FileId, end: u64) {
         let (path, file) = (mailbox.path.clone(), Arc::clone(&mailbox.file));
-        self.state().unflushed.insert((mailbox.name.clone(), inode), Unflushed { path, file, end });
+        self.state().unflushed.insert((mailbox.name.clone(), id), Unflushed { path, file, end });
     }
 
     /// They are flushed: keeps none of them open.
@@ -330,8 +320,8 @@ impl Segment {
     }
 
     /// How long a mailbox was when it had grown, unless it has been flushed since.
-    pub(crate) fn end_of(&self, name: &str, inode: u64) -> Option<u64> {
-        self.state().unflushed.get(&(name.to_owned(), inode)).map(|unflushed| unflushed.end)
+    pub(crate) fn end_of(&self, name: &str, id: FileId) -> Option<u64> {
+        self.state().unflushed.get(&(name.to_owned(), id)).map(|unflushed| unflushed.end)
     }
 
     /// Records, durably, that nothing is to be done again in a mailbox, which is flushed. Its lock is held.
@@ -352,7 +342,7 @@ impl Segment {
     /// Flushes the mailboxes, beginning with none after `until`: `false` if some are left. What has been written to since
     /// must not be about others: nobody uses the segment. They stay open.
     pub(crate) fn flush_mailboxes(&self, place: &Place, until: Option<Instant>) -> Result<bool, StoreError> {
-        let mailbox = |((name, _), Unflushed { path, file, .. }): (&(String, u64), &Unflushed)| {
+        let mailbox = |((name, _), Unflushed { path, file, .. }): (&(String, FileId), &Unflushed)| {
             (path.clone(), name.clone(), Arc::clone(file))
         };
         // They wait for it until all is over, so that whoever fails to flush one meanwhile knows.
@@ -374,7 +364,7 @@ impl Segment {
         self.check_given_up(&state)?;
         let _writing = Writing::take(&self.file, &self.path)?;
         let seed = random();
-        let header = Header { boot: boot().to_owned(), seed };
+        let header = Header { boot: place.era.clone(), seed };
         place.files.write_all_at(&self.file, &self.path, &header.encode(), 0)?;
         place.files.sync_data(&self.file, &self.path)?;
         state.seed = seed;

@@ -62,3 +62,46 @@ fn what_may_not_be_in_memory_is_left_to_others() {
     assert!(is_left(&File::from(OwnedFd::from(pipe)), 1, 0));
     assert!(is_left(&File::options().write(true).open(&path).unwrap(), 100, 0), "it is not for reading");
 }
+
+/// Inode numbers are used again; what a file is known by is not. Earlier versions wrote down the number alone.
+///
+/// holds C-S9
+#[test]
+fn no_file_is_taken_for_one_that_had_its_inode() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alice.mbox");
+    let made = || {
+        fs::write(&path, "").unwrap();
+        let metadata = path.metadata().unwrap();
+        (metadata.ino(), FileId::of(&metadata), metadata.created().is_ok())
+    };
+    let (inode, first, is_told) = made();
+    assert!(first.is(first.number()) && first.is(inode) && !first.is(first.number() ^ 1));
+    for _ in 0..100 {
+        let before = path.metadata().unwrap();
+        fs::remove_file(&path).unwrap();
+        // Two of one tick of the clock are not told apart; nobody puts files in the place of others as fast.
+        while is_told && fs::metadata(dir.path()).unwrap().modified().unwrap() == before.created().unwrap() {
+            fs::write(dir.path().join("other"), "").unwrap();
+            fs::remove_file(dir.path().join("other")).unwrap();
+        }
+        let (again, other, _) = made();
+        assert!(!is_told || again != inode || !other.is(first.number()));
+    }
+}
+
+/// A disk can go and come back without a boot, with less on it than was written.
+///
+/// holds C-S9
+#[test]
+fn an_era_is_of_one_mount() {
+    let one = era(Path::new("/proc"));
+    assert_eq!(one, era(Path::new("/proc/self/..")));
+    if one.contains(' ') {
+        assert_ne!(one, era(Path::new("/dev/shm")));
+        assert!(one.starts_with(&*BOOT));
+    }
+    // Where nobody can tell, everything may be lost.
+    let tests_only = BOOT.clone();
+    assert!(["".to_owned(), tests_only].contains(&era(Path::new("/does/not/exist"))));
+}

@@ -4,7 +4,7 @@ use super::*;
 
 fn placement(name: &str) -> Placement {
     let context = Context::of(b"before");
-    Placement { name: name.to_owned(), inode: 7, at: 100, line_end: 2, head: 1, context }
+    Placement { name: name.to_owned(), file: 7, at: 100, line_end: 2, head: 1, context }
 }
 
 fn records() -> Vec<Record> {

@@ -1,5 +1,7 @@
 //! Tests of `segment.rs`.
 
+use std::fs;
+
 use nix::libc::{EIO, ENOSPC};
 
 use super::super::record::{Context, Delivery, Placement};
@@ -8,7 +10,7 @@ use crate::files::tests::Fault;
 
 fn delivery(id: u64, name: &str) -> Record {
     let context = Context::of(b"");
-    let placement = Placement { name: name.to_owned(), inode: 1, at: 0, line_end: 0, head: 0, context };
+    let placement = Placement { name: name.to_owned(), file: 1, at: 0, line_end: 0, head: 0, context };
     Record::Delivery(Delivery { id, placements: vec![placement], heads: Vec::new(), body: b"text\n\n".to_vec() })
 }
 
@@ -127,11 +129,11 @@ fn what_is_unsettled() {
 
 /// A system that does not tell its boots apart may have lost what was not flushed.
 #[test]
-fn an_unknown_boot_is_another() {
+fn an_unknown_era_is_another() {
     let header = |boot: &str| Header { boot: boot.to_owned(), seed: 0 };
-    assert!(is_of_boot(&header("one"), "one"));
-    assert!(!is_of_boot(&header("one"), "other"));
-    assert!(!is_of_boot(&header(""), ""));
+    assert!(is_of_era(&header("one"), "one"));
+    assert!(!is_of_era(&header("one"), "other"));
+    assert!(!is_of_era(&header(""), ""));
 }
 
 fn length(segment: &Segment) -> u64 {
