@@ -6,19 +6,20 @@ CARGO    ?= cargo
 PREFIX   ?= /usr/local
 PROGRAMS := echoserver smtp pop3 forward pillarbox echo-test smtp-test pop3-test
 
-# What the classic programs need to build and test: their sources, and of the tests those of whole programs with the
-# conversations that the testers know. It must stay small: the other tests are for who works on the project.
+# What the classic programs need to build: their sources, and a few tests. It must stay small: the testers and the other
+# tests are for who works on the project. What manifests say of them is left out by the packer.
 PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE \
-	'crates/*/Cargo.toml' 'crates/*/src/*' crates/pillarbox/tests/it \
+	'crates/*/Cargo.toml' 'crates/*/src/*' ':(exclude)crates/probe' \
 	':(exclude)crates/*/src/**/tests.rs' ':(exclude)crates/store/src/crash_tests*' \
 	':(exclude)crates/store/src/check*' ':(exclude)crates/pillarbox/src/fsck*' ':(exclude)crates/pillarbox/src/torture*' \
-	$(patsubst %,':(exclude)crates/pillarbox/tests/it/%.rs',forward fsck memory options package repairs serve stop torture transcript) \
-	crates/probe/conversations/smtp/send.talk \
-	$(shell git grep -l '^tester' -- 'crates/probe/conversations/*.talk')
+	crates/server/tests/core.rs crates/store/tests/conformance.rs crates/store/tests/common
 
-# In the packed sources there are neither those tests nor the tools of `pillarbox`.
-IS_PACKED := $(if $(wildcard crates/store/src/crash_tests.rs),,yes)
+# In the packed sources there are neither testers nor the tools of `pillarbox`.
+IS_PACKED := $(if $(wildcard crates/probe),,yes)
 FEATURES  := $(if $(IS_PACKED),--no-default-features)
+ifdef IS_PACKED
+PROGRAMS  := $(filter-out %-test,$(PROGRAMS))
+endif
 
 # States are made until so many are there; some are the same.
 CRASH_STATES ?= 240000
@@ -27,14 +28,20 @@ all: programs
 
 programs:
 	$(CARGO) build --release --bins $(FEATURES)
-	@for program in $(PROGRAMS); do ln -sf target/release/$$program $$program; done
+	@$(CARGO) build --quiet --release --bins $(FEATURES) --message-format=json | \
+		sed -n 's|.*"executable":"\($(CURDIR)/\)\{0,1\}\([^"]*\)".*|\2|p' | \
+		while read -r built; do ln -sf "$$built" .; done
+
+# Whoever installs what is there needs no Cargo.
+$(PROGRAMS) &:
+	@$(MAKE) --no-print-directory programs
 
 # Starts a mail server on localhost: SMTP on 2500, POP3 on 11000, mail in ./mailtest.
 run: programs
 	./pillarbox serve
 
 # Formatting, lints, documentation, and all tests, those on the real binaries included. Needs Rust, make and git only.
-# The packed sources come without the tests of single modules: there it runs those of whole programs.
+# The packed sources come without the tests of modules, which are inside of them: there it runs those beside them.
 test:
 ifeq ($(IS_PACKED),)
 	$(CARGO) fmt --all --check
@@ -42,7 +49,7 @@ ifeq ($(IS_PACKED),)
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) test --workspace
 else
-	$(CARGO) test -p pillarbox --test it $(FEATURES)
+	$(CARGO) test --workspace --test '*' $(FEATURES)
 endif
 
 # Other mail programs against the real binaries. Needs Debian packages and names those that are missing.
@@ -102,20 +109,23 @@ endif
 	python3 bench/report.py --load bench/results/load.json --criterion bench/results/criterion \
 		--side bench/results/side.md --command 'make bench BENCH_RUNS=$(BENCH_RUNS) BENCH_SECONDS=$(BENCH_SECONDS)'
 
-# The packed sources come without man pages. DESTDIR is put in front of PREFIX, for who makes packages.
-install: programs
+# Installs the programs that `make` has left here, and makes them only when there are none. They are stripped: the ones
+# here keep the tables that give a backtrace its lines, which are nine tenths of them. The packed sources come without man
+# pages. DESTDIR is put in front of PREFIX, for who makes packages.
+install: $(PROGRAMS)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1'
-	install $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
+	install -s $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
 	$(if $(wildcard docs/man),install -m 644 docs/man/*.1 '$(DESTDIR)$(PREFIX)/share/man/man1')
 
-# A .zip of what the classic programs need, from what is committed; it fails when that is 250 kB or more.
+# A .zip of what the classic programs need, from what is committed; the packer fails when it is too large.
 # holds C-M1
 pack:
 	@rm -f pillarbox.zip pillarbox.zip.new
-	git archive --format=zip -0 -o pillarbox.zip HEAD $(PACKED)
-	$(CARGO) run --quiet --release --manifest-path pack/Cargo.toml -- pillarbox.zip pillarbox.zip.new
-	@mv pillarbox.zip.new pillarbox.zip
-	@size=$$(wc -c <pillarbox.zip); echo "pillarbox.zip: $$size octets"; test $$size -lt 250000
+	@git status --short --untracked-files=all -- $(PACKED) | \
+		sed '1i warning: the package is made of what is committed, without these changes:' >&2
+	git archive --format=zip -0 -o pillarbox.zip.new HEAD $(PACKED)
+	$(CARGO) run --quiet --release --manifest-path pack/Cargo.toml -- pillarbox.zip.new pillarbox.zip
+	@rm pillarbox.zip.new
 
 clean:
 	$(CARGO) clean

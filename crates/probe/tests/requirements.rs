@@ -18,11 +18,7 @@ fn every_requirement_is_held_and_the_page_says_by_what() {
     table.add_tests(&root).unwrap();
     assert!(table.complaints.is_empty(), "{}", table.complaints.join("\n"));
 
-    // The packed sources come without long documents and without the tests that need other programs.
     let page = root.join("docs/requirements.md");
-    if !root.join("docs").is_dir() {
-        return;
-    }
     let markdown = table.to_markdown();
     if env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&page, &markdown).unwrap();

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Output, Stdio};
 
+use pillarbox::author::AUTHOR;
 use tempfile::TempDir;
 
 use crate::program::{Program, binary, read_line};
@@ -34,7 +35,7 @@ fn the_author_needs_no_folder_and_opens_no_port() {
             }
             let output = run(program, arguments);
             assert_eq!(output.status.code(), Some(0), "{program} {arguments:?}");
-            assert_eq!(String::from_utf8_lossy(&output.stderr), "The Pillarbox Authors / pillarbox\n");
+            assert_eq!(String::from_utf8_lossy(&output.stderr), format!("{AUTHOR}\n"));
             assert!(output.stdout.is_empty());
         }
     }

@@ -70,7 +70,6 @@ impl Program {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
 
-    #[cfg(feature = "tools")]
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
