@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::folder::Special;
 use crate::parse;
+use crate::reply::Codes;
 use crate::text::{Pattern, replaced};
 
 /// One conversation file.
@@ -84,6 +85,13 @@ pub enum Action {
         client: usize,
         /// The line with its CR LF.
         pattern: Pattern,
+    },
+    /// `S=`: an SMTP reply must come, in one line or several.
+    Reply {
+        /// To whom.
+        client: usize,
+        /// The codes that are right.
+        codes: Codes,
     },
     /// `S...`: lines must come, the last of them a lone dot.
     Listing {

@@ -41,6 +41,7 @@ pub mod fetch;
 pub mod folder;
 mod parse;
 pub mod player;
+pub mod reply;
 pub mod talk;
 pub mod tester;
 pub mod text;

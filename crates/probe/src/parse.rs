@@ -233,12 +233,12 @@ impl Parser {
     }
 }
 
-/// Reads `C: text`, `C2| octets`, `S: text`, `S2~ pattern`, `S...`; `None` when the line is none of these.
+/// Reads `C: text`, `C2| octets`, `S: text`, `S2~ pattern`, `S= codes`, `S...`; `None` when the line is none of these.
 fn spoken(text: &str) -> Result<Option<Action>, String> {
     let Some(rest) = text.strip_prefix(['C', 'S']) else { return Ok(None) };
     let digits = rest.len() - rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
     let (number, rest) = rest.split_at(digits);
-    if !rest.starts_with([':', '|', '~', '.']) {
+    if !rest.starts_with([':', '|', '~', '=', '.']) {
         return Ok(None);
     }
     let client = client(number)?;
@@ -255,7 +255,8 @@ fn spoken(text: &str) -> Result<Option<Action>, String> {
         ("C", "|") => Action::Send { client, octets: octets(said)? },
         ("S", ":") => Action::Line { client, pattern: line_end(Pattern::exact(&octets(said)?)) },
         ("S", "~") => Action::Line { client, pattern: line_end(Pattern::glob(said)?) },
-        _ => return Err("lines begin with `C:`, `C|`, `S:`, `S~` or are `S...`".to_owned()),
+        ("S", "=") => Action::Reply { client, codes: said.parse()? },
+        _ => return Err("lines begin with `C:`, `C|`, `S:`, `S~`, `S=` or are `S...`".to_owned()),
     };
     Ok(Some(action))
 }

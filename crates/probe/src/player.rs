@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::conversation::{Action, Conversation, Step};
 use crate::folder::Folder;
+use crate::reply::WayOn;
 use crate::talk::{PATIENCE, Talk, Watcher, Wrong};
 use crate::text::show_short;
 use crate::wire::Wire;
@@ -68,7 +69,8 @@ impl<'a> Player<'a> {
         self
     }
 
-    /// Goes on after a line with a wrong text. What leaves no way on (no line, a closed connection) still ends it.
+    /// Goes on after a line with a wrong text; after a refusal, with the last that the client has to say. What leaves no
+    /// way on (no line, a closed connection) still ends it.
     #[must_use]
     pub fn goes_on(mut self) -> Self {
         self.goes_on = true;
@@ -89,7 +91,9 @@ impl<'a> Player<'a> {
             .tolerant(self.goes_on);
         let mut first: Option<(usize, Wrong)> = None;
         let mut ended = false;
-        for Step { line, action } in &conversation.steps {
+        let mut steps = conversation.steps.as_slice();
+        while let Some((Step { line, action }, rest)) = steps.split_first() {
+            steps = rest;
             // A `&mut` inside an `Option` is lent again for each step.
             let folder = folder.as_mut().map(|folder| &mut **folder as &mut dyn Folder);
             let result = act(action, &mut talk, folder);
@@ -97,11 +101,12 @@ impl<'a> Player<'a> {
                 first.get_or_insert((*line, stray));
             }
             if let Err(wrong) = result {
-                ended = !(wrong.is_text && self.goes_on);
-                first.get_or_insert((*line, wrong));
-                if ended {
-                    break;
+                match wrong.way_on {
+                    WayOn::Next if self.goes_on => {}
+                    WayOn::Farewell if self.goes_on => steps = farewell(rest),
+                    _ => (ended, steps) = (true, &[]),
                 }
+                first.get_or_insert((*line, wrong));
             }
         }
         if !ended && let Err(wrong) = talk.end() {
@@ -114,11 +119,18 @@ impl<'a> Player<'a> {
     }
 }
 
+/// From the last that a client says on; all that is left if nothing more is said.
+fn farewell(steps: &[Step]) -> &[Step] {
+    let last = steps.iter().rposition(|step| matches!(step.action, Action::Send { .. }));
+    &steps[last.unwrap_or(0)..]
+}
+
 /// Does what one line says.
 fn act(action: &Action, talk: &mut Talk<'_>, folder: Option<&mut dyn Folder>) -> Result<(), Wrong> {
     match action {
         Action::Send { client, octets } => talk.send(*client, octets),
         Action::Line { client, pattern } => talk.line(*client, pattern).map(|_| ()),
+        Action::Reply { client, codes } => talk.reply(*client, codes),
         Action::Listing { client } => listing(talk, *client),
         Action::Closed { client } => talk.closed(*client),
         Action::HalfClose { client } => talk.half_close(*client),

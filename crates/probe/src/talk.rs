@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::reply::{Code, Codes, ReplyLine, WayOn};
 use crate::text::{Pattern, show_short};
 use crate::wire::{Received, Wire};
 
@@ -12,6 +13,8 @@ use crate::wire::{Received, Wire};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest line of an answer that is read, in octets.
 const LINE_MAX_OCTETS: usize = 4 * 1024 * 1024;
+/// Most lines of one SMTP reply that are read.
+const REPLY_MAX_LINES: usize = 1000;
 
 /// Sees what is said, as it is said.
 pub trait Watcher {
@@ -29,14 +32,14 @@ pub struct Wrong {
     pub expected: String,
     /// What came.
     pub got: String,
-    /// Whether the talk can go on: a line came, only with another text.
-    pub is_text: bool,
+    /// How the talk can go on.
+    pub way_on: WayOn,
 }
 
 impl Wrong {
     /// Something after which the talk cannot go on.
     pub fn fatal(expected: impl Into<String>, got: impl Into<String>) -> Self {
-        Self { expected: expected.into(), got: got.into(), is_text: false }
+        Self { expected: expected.into(), got: got.into(), way_on: WayOn::None }
     }
 }
 
@@ -191,9 +194,45 @@ impl<'a> Talk<'a> {
         match is_right {
             true => Ok(line),
             false => {
-                Err(Wrong { expected: expected.to_owned(), got: format!("`{}`", show_short(&line)), is_text: true })
+                let got = format!("`{}`", show_short(&line));
+                Err(Wrong { expected: expected.to_owned(), got, way_on: WayOn::Next })
             }
         }
+    }
+
+    /// Reads one SMTP reply, all lines of it, and compares its code.
+    ///
+    /// # Errors
+    /// When it is another, is malformed, or does not come.
+    pub fn reply(&mut self, client: usize, codes: &Codes) -> Result<(), Wrong> {
+        let mut code: Option<Code> = None;
+        let mut first: Option<Wrong> = None;
+        for _ in 0..REPLY_MAX_LINES {
+            let expected = match code {
+                Some(code) if codes.contains(code) => {
+                    format!("`{}` again, as in the line before", String::from_utf8_lossy(&code))
+                }
+                _ => codes.to_string(),
+            };
+            let mut line = None;
+            let judged = self.line_that(client, &expected, |octets| {
+                let read = line.insert(ReplyLine::read(octets));
+                read.is_sound && read.code.is_some_and(|got| codes.contains(got) && code.is_none_or(|code| code == got))
+            });
+            // What can be done now depends on the reply as a whole: on the code of its first line.
+            if let Err(wrong) = judged {
+                let Some(line) = line else { return Err(first.unwrap_or(wrong)) };
+                let got = code.or(line.code);
+                let is_wanted = got.is_some_and(|got| codes.contains(got));
+                let way_on = if is_wanted { WayOn::Next } else { codes.way_on(got) };
+                first.get_or_insert(Wrong { way_on, ..wrong });
+            }
+            if !line.is_some_and(|line| line.goes_on) {
+                return first.map_or(Ok(()), Err);
+            }
+            code = code.or(line.and_then(|line| line.code));
+        }
+        Err(Wrong::fatal("the end of a reply", format!("{REPLY_MAX_LINES} lines")))
     }
 
     /// Waits for the server to end the connection; nothing may come before that.

@@ -23,7 +23,7 @@ const MORE: [Embedded; 9] = [
 /// Tests an echo server and shows what is said. Exit status: 0 all was right, 1 something was wrong, 64 wrong usage,
 /// 69 no connection.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "echo-test", version)]
 struct Options {
     /// The server's port.
     #[arg(default_value_t = 10000)]

@@ -19,7 +19,7 @@ const MORE: [Embedded; 2] = [
 /// Tests a POP3 server and shows what is said; smtp-test must have sent its message to an empty mailbox before. Exit
 /// status: 0 all was right, 1 something was wrong, 64 wrong usage, 69 no connection.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "pop3-test", version)]
 struct Options {
     #[command(flatten)]
     plan: Plan,

@@ -16,7 +16,7 @@ const MORE: [Embedded; 2] = [
 /// Tests an SMTP server and shows what is said; afterwards one message is in the mailbox, for pop3-test. Exit status:
 /// 0 all was right, 1 something was wrong, 64 wrong usage, 69 no connection.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "smtp-test", version)]
 struct Options {
     #[command(flatten)]
     plan: Plan,

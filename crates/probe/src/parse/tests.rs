@@ -18,6 +18,7 @@ fn what_clients_and_servers_say() {
     assert_eq!(actions("C:\nC12| a\\n"), [sent(1, b"\r\n"), sent(12, b"a\n")]);
     assert_eq!(actions("C: CAPA\n+C: QUIT\n+C| \\x16"), [sent(1, b"CAPA\r\nQUIT\r\n\x16")]);
     assert_eq!(actions("S: a*b\nS2~ 5*"), [line(1, "a\\*b\\r\\n"), line(2, "5*\\r\\n")]);
+    assert_eq!(actions("S2= 250 5yz"), [Action::Reply { client: 2, codes: "250 5yz".parse().unwrap() }]);
     assert_eq!(actions("S3..."), [Action::Listing { client: 3 }]);
     assert_eq!(actions("closed\nclosed 2"), [Action::Closed { client: 1 }, Action::Closed { client: 2 }]);
 }
@@ -55,6 +56,8 @@ fn complaints_name_the_line() {
         ("# x\nC:a", 2, "a space is missing"),
         ("C~ a", 1, "lines begin with"),
         ("S| a", 1, "lines begin with"),
+        ("S= 25", 1, "reply code"),
+        ("S=", 1, "reply code"),
         ("C0: a", 1, "no number of a client"),
         ("closed x", 1, "no number of a client"),
         ("S: \\q", 1, "unknown escape"),
