@@ -3,16 +3,21 @@
 //! It is one small module so that the order of operations can be tested: each can be made to fail, and the process to
 //! "die" in front of each. Reading, opening and locking change nothing and are not here.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
 
 use crate::StoreError;
 
 /// The operations. Errors name the path.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
+    /// User and group who get what is made, if those are not ours.
+    owner: Option<(u32, u32)>,
     #[cfg(test)]
     faults: std::sync::Mutex<tests::Faults>,
     #[cfg(test)]
@@ -20,6 +25,23 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// The superuser gives what it makes in a folder to the owner of that: their own programs must be able to use it too.
+    #[must_use]
+    pub(crate) fn for_owner_of(mut self, folder: &Metadata) -> Self {
+        let owner = (folder.uid(), folder.gid());
+        self.owner = (Uid::effective().is_root() && owner.0 != 0).then_some(owner);
+        self
+    }
+
+    /// Gives away what was made this moment. Nothing else: it might be a link that somebody has put there.
+    fn give(&self, file: &File, path: &Path) -> Result<(), StoreError> {
+        let Some((user, group)) = self.owner else { return Ok(()) };
+        fchown(file, Some(user), Some(group)).map_err(|source| {
+            let what = format!("cannot be given to the owner of the folder, user {user}: {source}; run as that user");
+            StoreError::io(path, io::Error::new(source.kind(), what))
+        })
+    }
+
     /// Creates a folder, mode 0700, if it does not exist. A link to a folder is none: it may lead to somebody else's.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<(), StoreError> {
         self.step(path)?;
@@ -29,7 +51,15 @@ impl Files {
                 let what = "is no folder; move it out of the way";
                 if is_folder { Ok(()) } else { Err(StoreError::io(path, io::Error::other(what))) }
             }
-            result => result.map_err(|source| StoreError::io(path, source)),
+            Err(source) => Err(StoreError::io(path, source)),
+            Ok(()) if self.owner.is_none() => Ok(()),
+            Ok(()) => {
+                let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY;
+                let folder = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+                let given = folder.map_err(|source| StoreError::io(path, source)).and_then(|it| self.give(&it, path));
+                // A folder that is there is taken for right.
+                given.inspect_err(|_| drop(fs::remove_dir(path)))
+            }
         }
     }
 
@@ -39,6 +69,7 @@ impl Files {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(path).map_err(|source| StoreError::io(path, source))?;
+        self.give(&file, path).inspect_err(|_| drop(fs::remove_file(path)))?;
         self.did(Did::Create(path, &file));
         Ok(file)
     }
@@ -47,8 +78,14 @@ impl Files {
     pub(crate) fn open_or_create(&self, path: &Path) -> Result<File, StoreError> {
         self.step(path)?;
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        options.open(path).map_err(|source| StoreError::io(path, source))
+        options.read(true).write(true).mode(0o600);
+        if self.owner.is_some()
+            && let Ok(file) = options.clone().create_new(true).open(path)
+        {
+            self.give(&file, path).inspect_err(|_| drop(fs::remove_file(path)))?;
+            return Ok(file);
+        }
+        options.create(true).truncate(false).open(path).map_err(|source| StoreError::io(path, source))
     }
 
     pub(crate) fn write_all_at(&self, file: &File, path: &Path, octets: &[u8], offset: u64) -> Result<(), StoreError> {

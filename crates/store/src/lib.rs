@@ -48,7 +48,7 @@ mod write_back;
 pub use check::{Finding, Progress, Report, Severity, Verdict, check};
 pub use error::StoreError;
 pub use maildrop::{MboxMaildrop, MboxReader};
-pub use mbox::{LOCK_TIMEOUT, MboxStore};
+pub use mbox::{LOCK_TIMEOUT, MboxStore, mailboxes_in};
 pub use queue::MboxClaim;
 pub use recovery::Recovery;
 pub use text::{Draft, TEXT_IN_MEMORY_MAX_OCTETS, Text};

@@ -103,6 +103,15 @@ impl MboxStore {
     }
 }
 
+/// The mailboxes in the folder `dir` (which may be a link), as [`MboxStore::mailboxes`] gives them. Writes nothing, and
+/// needs no right to. Blocks the thread.
+///
+/// # Errors
+/// [`StoreError::Io`] when the folder cannot be read.
+pub fn mailboxes_in(dir: &Path) -> Result<Vec<Mailbox>, StoreError> {
+    Ok(Place::find(dir)?.mailboxes()?.into_iter().map(Mailbox).collect())
+}
+
 impl Store for MboxStore {
     type Maildrop = MboxMaildrop;
 

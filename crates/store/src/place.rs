@@ -108,7 +108,7 @@ impl Place {
             dir,
             side: side.into(),
             segments,
-            files,
+            files: files.for_owner_of(&metadata),
             index_from: AtomicU64::new(INDEX_FROM_OCTETS),
             journal: Journal::default(),
             waiting: Waiting::default(),
