@@ -10,13 +10,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
 use pillarbox_proto::smtp::MESSAGE_MAX_OCTETS;
 use pillarbox_relay::deliver::SMTP_PORT;
 use pillarbox_server::{CONNECTIONS_MAX, loopback};
 
 use crate::author::AUTHOR;
 use crate::failure::{Failure, exit, report};
+use crate::results::Results;
 
 /// The options that all servers of the classic suite share (C-C6, C-C7).
 #[derive(Args, Debug)]
@@ -54,7 +55,7 @@ pub struct Echoserver {
 
 /// An SMTP server that appends mail for user@localhost to DIR/user.mbox.
 #[derive(Parser, Debug)]
-#[command(name = "smtp", version, args_override_self = true)]
+#[command(name = "smtp", version, args_override_self = true, override_usage = "smtp [OPTIONS] <DIR>")]
 pub struct Smtp {
     /// Port to listen on; 0 lets the system choose
     #[arg(short, long, default_value_t = 2500)]
@@ -70,9 +71,9 @@ pub struct Smtp {
     pub dir: Option<PathBuf>,
 }
 
-/// A POP3 server for the mailboxes DIR/user.mbox.
+/// A POP3 server for the mailboxes DIR/user.mbox. Every password is `cis505`.
 #[derive(Parser, Debug)]
-#[command(name = "pop3", version, args_override_self = true)]
+#[command(name = "pop3", version, args_override_self = true, override_usage = "pop3 [OPTIONS] <DIR>")]
 pub struct Pop3 {
     /// Port to listen on; 0 lets the system choose
     #[arg(short, long, default_value_t = 11000)]
@@ -89,7 +90,7 @@ pub struct Pop3 {
 ///
 /// Exits 0 when the queue is empty at the end, 75 when something remains in it.
 #[derive(Parser, Debug)]
-#[command(name = "forward", version, args_override_self = true)]
+#[command(name = "forward", version, args_override_self = true, override_usage = "forward [OPTIONS] <DIR>")]
 pub struct Forward {
     /// Print the author's name and login, and exit
     #[arg(short, long)]
@@ -128,26 +129,54 @@ pub fn print_author() {
 ///
 /// `-h` and `-V` answer on stdout and exit 0; a wrong command line gets a usage line on stderr and exit code 64.
 pub fn run<P: Parser>(program: &str, run: impl FnOnce(P) -> Result<(), Failure>) -> ExitCode {
-    match parse(std::env::args_os()) {
-        Ok(options) => report(program, run(options)),
-        Err(code) => code,
-    }
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    parse(&arguments).map_or_else(
+        |error| {
+            let text = error.render().to_string();
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                let mut results = Results::default();
+                results.print(format_args!("{text}"));
+                return report(program, results.close(Ok(())));
+            }
+            let mut stderr = std::io::stderr();
+            let _ = write!(stderr, "{text}");
+            if !text.contains("Usage:") {
+                let _ = writeln!(stderr, "{}", command_of(command::<P>(), &arguments).render_usage());
+            }
+            ExitCode::from(exit::USAGE)
+        },
+        |options| report(program, run(options)),
+    )
 }
 
-fn parse<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, ExitCode> {
-    P::try_parse_from(arguments).map_err(|error| {
-        let text = error.render().to_string();
-        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-            let _ = write!(std::io::stdout(), "{text}");
-            return ExitCode::SUCCESS;
-        }
-        let mut stderr = std::io::stderr();
-        let _ = write!(stderr, "{text}");
-        if !text.contains("Usage:") {
-            let _ = writeln!(stderr, "{}", <P as CommandFactory>::command().render_usage());
-        }
-        ExitCode::from(exit::USAGE)
-    })
+fn parse<P: Parser>(arguments: &[OsString]) -> Result<P, clap::Error> {
+    let mut matches = command::<P>().try_get_matches_from(arguments)?;
+    P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command::<P>()))
+}
+
+/// What is parsed: as it is defined, but `-1` behind an option is its value, and the complaint is about that.
+fn command<P: CommandFactory>() -> clap::Command {
+    fn tuned(command: clap::Command) -> clap::Command {
+        let takes_values = |argument: &Arg| !argument.is_positional() && argument.get_action().takes_values();
+        let tune = |argument: Arg| match takes_values(&argument) {
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        };
+        command.mut_args(tune).mut_subcommands(tuned)
+    }
+    tuned(P::command())
+}
+
+/// The subcommand that a command line is about, or the command itself.
+fn command_of(mut command: clap::Command, arguments: &[OsString]) -> clap::Command {
+    // So that subcommands know the words in front of them.
+    command.build();
+    let mut chosen = &command;
+    for argument in arguments.iter().skip(1) {
+        let Some(subcommand) = argument.to_str().and_then(|word| chosen.find_subcommand(word)) else { break };
+        chosen = subcommand;
+    }
+    chosen.clone()
 }
 
 /// A mail server: SMTP in, POP3 out, mail kept in plain mbox files.
@@ -219,7 +248,7 @@ pub struct Serve {
     #[arg(long, value_name = "OCTETS", default_value_t = MESSAGE_MAX_OCTETS)]
     pub max_size: u64,
     /// Clients of SMTP, and of POP3, that are served at once
-    #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_USUAL)]
+    #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_USUAL, value_parser = parse_connections)]
     pub max_connections: NonZero<usize>,
     /// How often mail for other domains is sent on: 30s, 1m, 2h, never
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_interval)]
@@ -238,23 +267,42 @@ pub struct Serve {
 /// `pillarbox user`.
 #[derive(Subcommand, Debug)]
 pub enum User {
-    /// Create an empty mailbox: NAME@localhost receives mail at once
+    /// Create an empty mailbox: NAME@localhost receives mail at once, and everybody's password is `cis505`
     Add {
         /// Letters, digits and `.` `_` `+` `-`, not starting with `.`
         name: String,
-        /// Folder with the mailboxes
-        #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
-        dir: PathBuf,
+        /// Where.
+        #[command(flatten)]
+        dir: UserDir,
     },
-    /// List the mailboxes
+    /// List the mailboxes; writes nothing
     List {
-        /// Folder with the mailboxes
-        #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
-        dir: PathBuf,
+        /// Where.
+        #[command(flatten)]
+        dir: UserDir,
         /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
+}
+
+/// The folder that `pillarbox user` is about: as an operand, where all other programs have it, or as an option.
+#[derive(Args, Debug)]
+pub struct UserDir {
+    /// Folder with the mailboxes
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+    dir: PathBuf,
+    /// Folder with the mailboxes, too
+    #[arg(value_name = "DIR", conflicts_with = "dir")]
+    operand: Option<PathBuf>,
+}
+
+impl UserDir {
+    /// Where it is.
+    #[must_use]
+    pub fn path(self) -> PathBuf {
+        self.operand.unwrap_or(self.dir)
+    }
 }
 
 /// `pillarbox fsck`.
@@ -284,6 +332,11 @@ fn parse_time(text: &str) -> Result<Duration, String> {
         Ok(number) if number > 0 => Ok(Duration::from_secs(u64::from(number) * seconds)),
         _ => Err("not a time like 30s, 1m or 2h".to_owned()),
     }
+}
+
+/// Reads how many clients are served at once.
+fn parse_connections(text: &str) -> Result<NonZero<usize>, String> {
+    text.parse().map_err(|_| format!("not a number from 1 on; {CONNECTIONS_USUAL} is usual"))
 }
 
 fn parse_interval(text: &str) -> Result<Interval, String> {

@@ -1,7 +1,7 @@
 //! Errors that end a program: one clear line on stderr, and an exit code of sysexits.h.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use pillarbox_server::BindError;
@@ -76,7 +76,22 @@ impl From<StoreError> for Failure {
             StoreError::NoSuchMailbox { .. } => exit::NO_INPUT,
             _ => exit::IO_ERROR,
         };
-        Self::new(code, error)
+        Self::new(code, format_args!("{error}{}", next_step(&error)))
+    }
+}
+
+/// What can be done about it.
+fn next_step(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Full { .. } => "; make room, and start again",
+        StoreError::Locked { .. } | StoreError::InUse { .. } => "; try again when it is done",
+        StoreError::HardLinked { .. } => "; remove the other name of it",
+        StoreError::Io { source, .. } => match source.kind() {
+            ErrorKind::PermissionDenied => "; run as the user whose file it is, or give it away with chown",
+            ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing, or name another folder",
+            _ => "",
+        },
+        _ => "",
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pillarbox_store::{Finding, Progress, Report, Verdict, check};
 
 use crate::cli::Fsck;
 use crate::failure::{Failure, exit};
-use crate::host::say;
+use crate::folder;
+use crate::results::Results;
 
 /// Between two lines that say how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -20,37 +20,25 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// DIR that is no folder or cannot be read, and anything but a sound folder: the exit code is the verdict.
 pub fn run(options: &Fsck) -> Result<(), Failure> {
     let dir = &options.dir;
-    is_folder(dir)?;
+    folder::is_there(dir)?;
     let mut meter = Meter { told: Instant::now(), is_shown: false };
     let report = check(dir, &mut |progress| meter.show(progress));
     meter.end();
     let report = report?;
+    let mut results = Results::default();
     if options.json {
-        say(format_args!("{}", json(&report)));
+        results.tell(json(&report));
     } else {
-        report.findings.iter().for_each(|finding| say(format_args!("{finding}")));
-        say(format_args!("{}", summary(&report)));
+        report.findings.iter().for_each(|finding| results.tell(finding));
+        results.tell(summary(&report));
     }
     let failed = |code, what| Err(Failure::new(code, format_args!("{}: {what}", dir.display())));
-    match report.verdict() {
+    results.close(match report.verdict() {
         Verdict::Sound => Ok(()),
         Verdict::Damaged => failed(exit::DATA_ERROR, "something is wrong"),
         Verdict::Unread => failed(exit::IO_ERROR, "not everything can be read"),
         Verdict::Unsettled => failed(exit::TEMPORARY, "something is being written to or waits for the next start"),
-    }
-}
-
-/// Unlike the servers, a check needs no right to write.
-fn is_folder(dir: &Path) -> Result<(), Failure> {
-    let wrong = |code, what: &str| Err(Failure::new(code, format_args!("{}: {what}", dir.display())));
-    match dir.metadata() {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => wrong(exit::NO_INPUT, "is not a folder"),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            wrong(exit::NO_INPUT, &error.to_string())
-        }
-        Err(error) => wrong(exit::IO_ERROR, &error.to_string()),
-    }
+    })
 }
 
 /// Says how far it is, where somebody looks on.

@@ -14,6 +14,7 @@ pub mod fsck;
 pub mod host;
 pub mod pop3;
 pub mod refusal;
+pub mod results;
 pub mod serve;
 pub mod smtp;
 #[cfg(feature = "tools")]

@@ -19,7 +19,7 @@ use pillarbox_store::{Verdict as Verdicts, check};
 use crate::cli::Torture;
 use crate::failure::{Failure, exit};
 use crate::folder;
-use crate::host::say;
+use crate::results::Results;
 
 mod client;
 mod ledger;
@@ -65,7 +65,8 @@ impl Shared {
 pub fn run(options: &Torture) -> Result<(), Failure> {
     prepare(&options.dir)?;
     let seed = options.seed.unwrap_or_else(seed_of_now);
-    say(format_args!("torture of {} for {} s, seed {seed}", options.dir.display(), options.time.as_secs()));
+    let mut results = Results::default();
+    results.tell(format_args!("torture of {} for {} s, seed {seed}", options.dir.display(), options.time.as_secs()));
     let shared = Arc::new(Shared {
         seed,
         servers: Servers::start(&options.dir)?,
@@ -87,7 +88,8 @@ pub fn run(options: &Torture) -> Result<(), Failure> {
     shared.servers.end();
     let mut verdict = shared.ledger().verdict(&left);
     verdict.problems.extend(damage(&options.dir)?);
-    tell(options, seed, kills, &verdict)
+    let outcome = tell(&mut results, options, seed, kills, &verdict);
+    results.close(outcome)
 }
 
 /// What the checker says once everything is recovered.
@@ -203,10 +205,10 @@ fn read_what_is_left(shared: &Shared) -> Result<HashMap<&'static str, Vec<u64>>,
     Ok(left)
 }
 
-fn tell(options: &Torture, seed: u64, kills: Kills, verdict: &Verdict) -> Result<(), Failure> {
+fn tell(results: &mut Results, options: &Torture, seed: u64, kills: Kills, verdict: &Verdict) -> Result<(), Failure> {
     let Verdict { acknowledged, deliveries, fetched, lost, twice, torn, problems } = verdict;
     if options.json {
-        say(format_args!(
+        results.tell(format_args!(
             "{{\"seed\": {seed}, \"seconds\": {}, \"kills\": {}, \"kills_while_busy\": {}, \"acknowledged\": {acknowledged}, \
              \"deliveries\": {deliveries}, \"fetched\": {fetched}, \"lost\": {lost}, \"twice\": {twice}, \"torn\": {torn}, \
              \"problems\": {}}}",
@@ -217,9 +219,9 @@ fn tell(options: &Torture, seed: u64, kills: Kills, verdict: &Verdict) -> Result
         ));
     } else {
         for problem in problems {
-            say(format_args!("{problem}"));
+            results.tell(problem);
         }
-        say(format_args!(
+        results.tell(format_args!(
             "{} kills, {} of them of busy servers; {acknowledged} messages acknowledged for {deliveries} mailboxes, \
              {fetched} fetched and deleted meanwhile: {lost} lost, {twice} twice, {torn} torn (seed {seed})",
             kills.all, kills.busy

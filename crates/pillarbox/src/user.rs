@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use pillarbox_store::{Mailbox, is_mailbox_name};
+use pillarbox_store::{StoreError, is_mailbox_name, mailboxes_in};
 
 use crate::cli::User;
 use crate::failure::{Failure, exit};
 use crate::folder;
-use crate::host::say;
+use crate::results::Results;
 
 /// Does what the command line says.
 ///
@@ -15,8 +15,8 @@ use crate::host::say;
 /// A name that no mailbox can have, or DIR that cannot be used.
 pub fn run(command: User) -> Result<(), Failure> {
     match command {
-        User::Add { name, dir } => add(&name, &dir),
-        User::List { dir, json } => list(&dir, json),
+        User::Add { name, dir } => add(&name, &dir.path()),
+        User::List { dir, json } => list(&dir.path(), json),
     }
 }
 
@@ -26,25 +26,31 @@ fn add(name: &str, dir: &Path) -> Result<(), Failure> {
         return Err(Failure::new(exit::USAGE, format_args!("{name}: {what}")));
     }
     let mailbox = dir.join(format!("{name}.mbox"));
-    if folder::open(dir, true)?.create_mailbox(name)? {
-        say(format_args!("{name}@localhost receives mail in {}", mailbox.display()));
-    } else {
-        say(format_args!("{name}@localhost has a mailbox already: {}", mailbox.display()));
-    }
-    Ok(())
+    let what = match folder::open(dir, true)?.create_mailbox(name) {
+        Ok(true) => "receives mail in",
+        Ok(false) => "has a mailbox already:",
+        Err(StoreError::NoSuchMailbox { .. }) => {
+            let what = "is there already, but is no plain file, so no mailbox; move it out of the way";
+            return Err(Failure::new(exit::CANNOT_CREATE, format_args!("{}: {what}", mailbox.display())));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut results = Results::default();
+    results.tell(format_args!("{name}@localhost {what} {}", mailbox.display()));
+    results.close(Ok(()))
 }
 
+/// Only looks: it needs no right to write, and makes nothing.
 fn list(dir: &Path, json: bool) -> Result<(), Failure> {
-    let mailboxes = folder::open(dir, true)?.mailboxes()?;
-    let names: Vec<_> = mailboxes.iter().map(Mailbox::name).collect();
+    folder::is_there(dir)?;
+    let mailboxes = mailboxes_in(dir)?;
+    let mut results = Results::default();
     if json {
         // The alphabet of mailbox names needs no escaping in JSON.
-        let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-        say(format_args!("[{}]", quoted.join(", ")));
+        let quoted: Vec<_> = mailboxes.iter().map(|mailbox| format!("\"{}\"", mailbox.name())).collect();
+        results.tell(format_args!("[{}]", quoted.join(", ")));
     } else {
-        for name in names {
-            say(format_args!("{name}"));
-        }
+        mailboxes.iter().for_each(|mailbox| results.tell(mailbox.name()));
     }
-    Ok(())
+    results.close(Ok(()))
 }

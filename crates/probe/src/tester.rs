@@ -23,6 +23,8 @@ pub const EXIT_WRONG: u8 = 1;
 pub const EXIT_USAGE: u8 = 64;
 /// There is no server (`EX_UNAVAILABLE`).
 pub const EXIT_UNAVAILABLE: u8 = 69;
+/// What was said cannot be shown (`EX_IOERR`).
+pub const EXIT_IO_ERROR: u8 = 74;
 
 /// How long a server may take to be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +36,7 @@ pub type Embedded = (&'static str, &'static str);
 #[derive(Args, Clone, Debug)]
 pub struct Plan {
     /// The server's port.
+    #[arg(allow_negative_numbers = true)]
     pub port: u16,
     /// The server's host.
     #[arg(long, default_value = "localhost")]
@@ -44,6 +47,44 @@ pub struct Plan {
     /// Play more conversations.
     #[arg(long)]
     pub all: bool,
+}
+
+/// Tests an echo server, and shows what is said.
+#[derive(Debug, Parser)]
+#[command(name = "echo-test", version)]
+pub struct EchoTest {
+    /// The server's port.
+    #[arg(default_value_t = 10000, allow_negative_numbers = true)]
+    pub port: u16,
+    /// The server's host.
+    #[arg(long, default_value = "localhost")]
+    pub host: String,
+    /// Play more conversations than the one of the assignment.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Tests an SMTP server, and shows what is said.
+///
+/// A message is sent to the mailbox, for pop3-test, and another is tried to a mailbox that does not exist.
+#[derive(Debug, Parser)]
+#[command(name = "smtp-test", version)]
+pub struct SmtpTest {
+    /// Where, and what.
+    #[command(flatten)]
+    pub plan: Plan,
+}
+
+/// Tests a POP3 server, and shows what is said.
+///
+/// The message that smtp-test has sent to the mailbox, which was empty before, is fetched and deleted. The password is
+/// `cis505`.
+#[derive(Debug, Parser)]
+#[command(name = "pop3-test", version)]
+pub struct Pop3Test {
+    /// Where, and what.
+    #[command(flatten)]
+    pub plan: Plan,
 }
 
 /// A server that has been reached.
@@ -64,12 +105,21 @@ impl Server {
 /// Reads the options `O`. The error is an exit code, and what it is about has been printed.
 ///
 /// # Errors
-/// 64 for a wrong command line; 0 after `--help` and `--version`.
+/// 64 for a wrong command line; 0 after `--help` and `--version`, 74 when those cannot be printed.
 pub fn options<O: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<O, ExitCode> {
     O::try_parse_from(arguments).map_err(|error| {
+        let text = error.render().to_string();
+        if !error.use_stderr() {
+            let mut print = Print::new(io::stdout());
+            print.line(text.trim_end());
+            return verdict(true, print);
+        }
         // When nobody reads it there is nobody to tell.
-        let _ = error.print();
-        if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+        let _ = write!(io::stderr(), "{text}");
+        if !text.contains("Usage:") {
+            let _ = writeln!(io::stderr(), "{}", O::command().render_usage());
+        }
+        ExitCode::from(EXIT_USAGE)
     })
 }
 
@@ -100,10 +150,14 @@ pub fn reach(plan: &Plan) -> Result<Server, ExitCode> {
 ///
 /// # Errors
 /// 70 (`EX_SOFTWARE`) when an embedded conversation is malformed: a fault of the program, found by its tests.
-pub fn play(plan: &Plan, server: &mut Server, embedded: &[Embedded]) -> Result<bool, ExitCode> {
+pub fn play<W: Write>(
+    plan: &Plan,
+    server: &mut Server,
+    embedded: &[Embedded],
+    print: &mut Print<W>,
+) -> Result<bool, ExitCode> {
     const EXIT_SOFTWARE: u8 = 70;
     let mut all_right = true;
-    let mut print = Print::new(io::stdout());
     for (file, source) in embedded {
         let conversation = Conversation::parse(*file, source).map_err(|error| {
             let _ = writeln!(io::stderr(), "{error}");
@@ -114,7 +168,7 @@ pub fn play(plan: &Plan, server: &mut Server, embedded: &[Embedded]) -> Result<b
             print.line(&format!("--- {}", conversation.name()));
         }
         let mut wire = server.wire();
-        let played = Player::new(&mut wire).watcher(&mut print).goes_on().play(&conversation.with_user(&plan.user));
+        let played = Player::new(&mut wire).watcher(print).goes_on().play(&conversation.with_user(&plan.user));
         if let Err(failure) = played {
             all_right = false;
             print.line(&format!("wrong: {}", failure.wrong));
@@ -123,27 +177,39 @@ pub fn play(plan: &Plan, server: &mut Server, embedded: &[Embedded]) -> Result<b
     Ok(all_right)
 }
 
-/// The exit code of a tester that has finished.
+/// The exit code of a tester that has finished. A reader that has gone has seen what it wanted; anything else that keeps
+/// the output from being read is told.
 #[must_use]
-pub fn verdict(all_right: bool) -> ExitCode {
-    if all_right { ExitCode::SUCCESS } else { ExitCode::from(EXIT_WRONG) }
+pub fn verdict<W>(all_right: bool, print: Print<W>) -> ExitCode {
+    let failed = print.failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+    if let Some(error) = &failed {
+        let _ = writeln!(io::stderr(), "stdout: {error}, so not all is shown");
+    }
+    match (all_right, failed) {
+        (false, _) => ExitCode::from(EXIT_WRONG),
+        (true, Some(_)) => ExitCode::from(EXIT_IO_ERROR),
+        (true, None) => ExitCode::SUCCESS,
+    }
 }
 
 /// Shows what is said.
 pub struct Print<W> {
     out: W,
+    /// Why a line could not be printed, and none since.
+    failed: Option<io::Error>,
 }
 
 impl<W: Write> Print<W> {
     /// Shows it there.
     pub fn new(out: W) -> Self {
-        Self { out }
+        Self { out, failed: None }
     }
 
-    /// Prints a line. A reader that has gone is no reason to stop: the exit code still counts.
+    /// Prints a line. That it cannot is no reason to stop: the exit code still counts.
     pub fn line(&mut self, text: &str) {
-        let _ = writeln!(self.out, "{text}");
-        let _ = self.out.flush();
+        if self.failed.is_none() {
+            self.failed = writeln!(self.out, "{text}").and_then(|()| self.out.flush()).err();
+        }
     }
 }
 

@@ -411,6 +411,9 @@ fn usage_and_absence_have_codes_of_their_own() {
     let closed_port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
     for program in [env!("CARGO_BIN_EXE_echo-test"), env!("CARGO_BIN_EXE_smtp-test"), env!("CARGO_BIN_EXE_pop3-test")] {
         assert_eq!(run(program, &["no port"]).0, 64, "{program}");
+        let stderr = Command::new(program).arg("-1").output().expect("the tester runs").stderr;
+        let stderr = String::from_utf8_lossy(&stderr);
+        assert!(stderr.contains("-1 is not in 0..=65535") && stderr.contains("Usage: "), "{program}: {stderr}");
         assert_eq!(run(program, &["1", "2"]).0, 64, "{program}");
         assert_eq!(run(program, &["--help"]).0, 0, "{program}");
         // By the program's name: it is not the crate's.
@@ -421,6 +424,35 @@ fn usage_and_absence_have_codes_of_their_own() {
     }
     assert_eq!(run(env!("CARGO_BIN_EXE_smtp-test"), &[]).0, 64);
     assert_eq!(run(env!("CARGO_BIN_EXE_pop3-test"), &[]).0, 64);
+}
+
+/// What nobody can read is no success, but the judgement comes first. A reader that has gone has read what it wanted.
+///
+/// holds C-T1
+#[test]
+fn output_that_cannot_be_written_has_a_code_of_its_own() {
+    let [right, wrong] =
+        [serve(echo), serve(|line| if line == b"BLAH\r\n" { (b"+OK\r\n".into(), false) } else { echo(line) })];
+    let program = env!("CARGO_BIN_EXE_echo-test");
+    for (arguments, code) in [
+        (vec!["--host".to_owned(), "127.0.0.1".to_owned(), right.to_string()], 0),
+        (vec!["--host".to_owned(), "127.0.0.1".to_owned(), wrong.to_string()], 1),
+        (vec!["-h".to_owned()], 0),
+        (vec!["-V".to_owned()], 0),
+    ] {
+        let run = |stdout: Stdio| {
+            let output = Command::new(program).args(&arguments).stdout(stdout).stderr(Stdio::piped()).output();
+            let output = output.expect("the tester runs");
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("there is a full device");
+        let (full, told) = run(full.into());
+        assert_eq!(full, Some(if code == 0 { 74 } else { code }), "{arguments:?}");
+        assert!(told.contains("stdout: No space left"), "{arguments:?}: {told}");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(run(writer.into()), (Some(code), String::new()), "{arguments:?}");
+    }
 }
 
 /// A tester that was stopped while it waited for a reply (Ctrl+Z) waits on when it continues.

@@ -6,7 +6,8 @@ use pillarbox::cli::{self, Forward};
 use pillarbox::failure::{Failure, exit};
 use pillarbox::folder;
 use pillarbox::forward::Forwarder;
-use pillarbox::host::{Host, Workers, say};
+use pillarbox::host::{Host, Workers};
+use pillarbox::results::Results;
 use pillarbox_server::CONNECTIONS_MAX;
 
 fn main() -> ExitCode {
@@ -22,11 +23,16 @@ fn main() -> ExitCode {
         }
         let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
         let stop = host.stop();
-        let left = host.run(async move { forwarder.run(&stop, |line| say(format_args!("{line}"))).await });
-        match left.transpose()?.flatten() {
+        let run = host.run(async move {
+            let mut results = Results::default();
+            let left = forwarder.run(&stop, |line| results.tell(line)).await;
+            (results, left)
+        });
+        let (results, left) = run.unwrap_or_else(|| (Results::default(), Ok(None)));
+        results.close(match left? {
             Some(0) => Ok(()),
             Some(left) => Err(Failure::new(exit::TEMPORARY, format_args!("{left} in the queue"))),
             None => Err(Failure::new(exit::TEMPORARY, "stopped; what was not delivered is in the queue")),
-        }
+        })
     })
 }

@@ -33,7 +33,7 @@ pub(crate) fn expect(dir: &Path, code: i32) -> Ran {
 }
 
 /// Everything in a folder: what it is, when it was changed, and what is in it.
-fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
+pub(crate) fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
     let mut listed = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {

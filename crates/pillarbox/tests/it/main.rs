@@ -11,6 +11,7 @@ mod forward;
 mod fsck;
 mod memory;
 mod options;
+mod owner;
 mod package;
 #[allow(dead_code, reason = "shared with the tests of the relay")]
 #[path = "../../../relay/tests/relay/peer.rs"]

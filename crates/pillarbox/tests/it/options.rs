@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use pillarbox::author::AUTHOR;
@@ -50,6 +51,7 @@ fn wrong_command_lines_exit_64_with_a_usage_line() {
         for arguments in [&["-x"][..], &["-p"], &["-p", "http"], &["-p", "65536"], &["-p", "-1"], &["--listen", "x"]] {
             check_refused(program, arguments, 64, "Usage:");
         }
+        check_refused(program, &["-p", "-1"], 64, "invalid value '-1' for '--port <PORT>': -1 is not in 0..=65535");
     }
     check_refused("smtp", &[], 64, "Usage:");
     check_refused("pop3", &["-v"], 64, "Usage:");
@@ -57,8 +59,122 @@ fn wrong_command_lines_exit_64_with_a_usage_line() {
     check_refused("echoserver", &[dir], 64, "Usage:");
     check_refused("pillarbox", &[], 64, "Usage:");
     check_refused("pillarbox", &["serve", "--smtp", "0.0.0.0:0", dir], 64, "loopback");
-    check_refused("pillarbox", &["serve", "--max-connections", "0", dir], 64, "zero");
     check_refused("pillarbox", &["user", "add", "../x", "--dir", dir], 64, "letters");
+}
+
+/// What was wrong, what would be right, and the usage line of the very command.
+///
+/// holds C-C6
+#[test]
+fn wrong_command_lines_are_told_what_would_be_right() {
+    for (program, arguments, words) in [
+        ("pillarbox", &["serve", "--max-connections", "0"][..], "not a number from 1 on; 10000 is usual"),
+        ("pillarbox", &["serve", "--max-connections", "-1"], "not a number from 1 on; 10000 is usual"),
+        ("pillarbox", &["serve", "--max-connections", "0"], "Usage: pillarbox serve [OPTIONS] [DIR]"),
+        ("pillarbox", &["serve", "--smtp", "-1"], "invalid value '-1' for '--smtp <[ADDR:]PORT>': not a port"),
+        ("pillarbox", &["serve", "--forward-every", "-1"], "not a time like 30s, 1m or 2h"),
+        ("pillarbox", &["serve", "--timeout", "soon"], "Usage: pillarbox serve [OPTIONS] [DIR]"),
+        ("pillarbox", &["torture", "--clients", "-1", "x"], "Usage: pillarbox torture [OPTIONS] <DIR>"),
+        ("pillarbox", &["user", "add"], "Usage: pillarbox user add <NAME> [DIR]"),
+        ("pillarbox", &["user", "list", "a", "b"], "Usage: pillarbox user list [OPTIONS] [DIR]"),
+        ("pillarbox", &["user"], "Usage: pillarbox user <COMMAND>"),
+        ("pillarbox", &["fsck"], "Usage: pillarbox fsck <DIR>"),
+        ("pillarbox", &["sing"], "Usage: pillarbox <COMMAND>"),
+        ("smtp", &["--max-size", "-1"], "invalid value '-1' for '--max-size <OCTETS>'"),
+        ("smtp", &[], "Usage: smtp [OPTIONS] <DIR>"),
+        ("pop3", &["-p", "x"], "Usage: pop3 [OPTIONS] <DIR>"),
+        ("forward", &["--port", "-1"], "Usage: forward [OPTIONS] <DIR>"),
+    ] {
+        check_refused(program, arguments, 64, words);
+    }
+}
+
+/// DIR may be named as all programs name it.
+#[test]
+fn user_takes_its_folder_as_an_operand_too() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().to_str().unwrap();
+    assert_eq!(run("pillarbox", &["user", "add", "linhphan", path]).status.code(), Some(0));
+    assert_eq!(run("pillarbox", &["user", "list", path]).stdout, b"linhphan\n");
+    check_refused("pillarbox", &["user", "list", path, "--dir", path], 64, "cannot be used with");
+}
+
+/// The next step is in the message.
+///
+/// holds C-C6
+#[test]
+fn a_folder_or_mailbox_that_is_none_is_told_with_what_can_be_done() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let [absent, file] = ["absent", "file"].map(|name| dir.path().join(name));
+    fs::write(&file, "").unwrap();
+    let [absent, file] = [&absent, &file].map(|path| path.to_str().unwrap());
+    for arguments in [&["smtp"][..], &["pop3"], &["forward"], &["pillarbox", "serve"], &["pillarbox", "fsck"]] {
+        let (program, before) = arguments.split_first().unwrap();
+        let with = |dir| [before, &[dir]].concat();
+        check_refused(program, &with(absent), 66, "absent: no such folder; make it with mkdir, or name another");
+        check_refused(program, &with(file), 66, "file: is not a folder; name the folder with the mailboxes");
+    }
+    for arguments in [&["user", "list"][..], &["user", "add", "a"]] {
+        check_refused("pillarbox", &[arguments, &[absent]].concat(), 66, "make it with mkdir");
+    }
+    for (name, make) in [
+        ("folder", &(|path: &Path| fs::create_dir(path).unwrap()) as &dyn Fn(&Path)),
+        ("link", &|path| symlink("elsewhere", path).unwrap()),
+    ] {
+        make(&dir.path().join(format!("{name}.mbox")));
+        let words = format!("{path}/{name}.mbox: is there already, but is no plain file, so no mailbox; move it");
+        check_refused("pillarbox", &["user", "add", name, path], 73, &words);
+    }
+}
+
+/// Programs whose results are on stdout, each with the exit code that they have where those can be read.
+fn with_results(dir: &str, damaged: &str) -> Vec<(&'static str, Vec<String>, i32)> {
+    let mut all = Vec::new();
+    for program in ["echoserver", "smtp", "pop3", "forward", "pillarbox"] {
+        all.extend(["-h", "-V"].map(|option| (program, vec![option.to_owned()], 0)));
+    }
+    for (arguments, code) in [
+        (vec!["user", "add", "linhphan", dir], 0),
+        (vec!["user", "list", dir], 0),
+        (vec!["user", "list", "--json", dir], 0),
+        (vec!["fsck", dir], 0),
+        (vec!["fsck", "--json", dir], 0),
+        (vec!["fsck", damaged], 65),
+    ] {
+        all.push(("pillarbox", arguments.into_iter().map(str::to_owned).collect(), code));
+    }
+    let timeout = ["--timeout", "1s", "--resolver", "127.0.0.1:9", dir];
+    all.push(("forward", timeout.map(str::to_owned).into(), 75));
+    all
+}
+
+/// Results that are written nowhere are no success; what else went wrong is the more important. A reader that has gone has
+/// read what it wanted.
+#[test]
+fn results_that_cannot_be_written_exit_74_and_a_closed_pipe_is_quiet() {
+    let (dir, damaged) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::write(dir.path().join("linhphan.mbox"), "").unwrap();
+    let queued = "From <a@localhost> Mon Aug 22 23:00:00 2016\nX-Envelope-To: <b@example.org>\n\nHi\r\n\n";
+    fs::write(dir.path().join("mqueue"), queued).unwrap();
+    fs::write(damaged.path().join("linhphan.mbox"), "no From line\n").unwrap();
+    let [dir, damaged] = [&dir, &damaged].map(|dir| dir.path().to_str().unwrap());
+    for (program, arguments, code) in with_results(dir, damaged) {
+        let ran = |stdout: Stdio| {
+            let output =
+                Command::new(binary(program)).args(&arguments).stdout(stdout).stderr(Stdio::piped()).output().unwrap();
+            (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (usual, quiet) = ran(Stdio::null());
+        assert_eq!(usual, code, "{program} {arguments:?}: {quiet}");
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (full, told) = ran(full.into());
+        assert_eq!(full, if code == 0 { 74 } else { code }, "{program} {arguments:?}");
+        assert!(told.contains("stdout: No space left"), "{program} {arguments:?}: {told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(ran(writer.into()), (code, quiet), "{program} {arguments:?}");
+    }
 }
 
 /// holds C-C6
@@ -81,7 +197,7 @@ fn a_dir_that_cannot_be_used_exits_66() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     for program in ["smtp", "pop3"] {
-        check_refused(program, &["-p", "0", "/nonexistent/dir"], 66, "/nonexistent/dir");
+        check_refused(program, &["-p", "0", "/nonexistent/dir"], 66, "/nonexistent/dir: ");
         check_refused(program, &["-p", "0", file.to_str().unwrap()], 66, "not a folder");
     }
     // The superuser may write anywhere.

@@ -1,9 +1,9 @@
 //! Tests an echo server: the dialogue of the assignment's section 2.2, with its partial lines.
 
+use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
-use pillarbox_probe::tester::{self, Embedded, Plan};
+use pillarbox_probe::tester::{self, EchoTest, Embedded, Plan, Print};
 
 /// The dialogue itself.
 const SEED: Embedded = ("echo/seed.talk", include_str!("../../conversations/echo/seed.talk"));
@@ -20,33 +20,19 @@ const MORE: [Embedded; 9] = [
     ("echo/refused-greeting.talk", include_str!("../../conversations/echo/refused-greeting.talk")),
 ];
 
-/// Tests an echo server and shows what is said. Exit status: 0 all was right, 1 something was wrong, 64 wrong usage,
-/// 69 no connection.
-#[derive(Parser)]
-#[command(name = "echo-test", version)]
-struct Options {
-    /// The server's port.
-    #[arg(default_value_t = 10000)]
-    port: u16,
-    /// The server's host.
-    #[arg(long, default_value = "localhost")]
-    host: String,
-    /// Play more conversations than the one of the assignment.
-    #[arg(long)]
-    all: bool,
-}
-
 fn main() -> ExitCode {
     run().unwrap_or_else(|code| code)
 }
 
 fn run() -> Result<ExitCode, ExitCode> {
-    let Options { port, host, all } = tester::options(std::env::args_os())?;
+    let EchoTest { port, host, all } = tester::options(std::env::args_os())?;
     let plan = Plan { host, port, user: "linhphan".to_owned(), all };
     let mut server = tester::reach(&plan)?;
     let mut embedded = vec![SEED];
     if plan.all {
         embedded.extend(MORE);
     }
-    Ok(tester::verdict(tester::play(&plan, &mut server, &embedded)?))
+    let mut print = Print::new(io::stdout());
+    let all_right = tester::play(&plan, &mut server, &embedded, &mut print)?;
+    Ok(tester::verdict(all_right, print))
 }

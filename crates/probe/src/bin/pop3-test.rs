@@ -3,9 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
 use pillarbox_probe::talk::Talk;
-use pillarbox_probe::tester::{self, Embedded, Plan, Print};
+use pillarbox_probe::tester::{self, Embedded, Pop3Test, Print};
 use pillarbox_probe::{Conversation, fetch};
 
 /// What smtp-test has sent.
@@ -16,21 +15,12 @@ const MORE: [Embedded; 2] = [
     ("pop3/tester-pieces.talk", include_str!("../../conversations/pop3/tester-pieces.talk")),
 ];
 
-/// Tests a POP3 server and shows what is said; smtp-test must have sent its message to an empty mailbox before. Exit
-/// status: 0 all was right, 1 something was wrong, 64 wrong usage, 69 no connection.
-#[derive(Parser)]
-#[command(name = "pop3-test", version)]
-struct Options {
-    #[command(flatten)]
-    plan: Plan,
-}
-
 fn main() -> ExitCode {
     run().unwrap_or_else(|code| code)
 }
 
 fn run() -> Result<ExitCode, ExitCode> {
-    let Options { plan } = tester::options(std::env::args_os())?;
+    let Pop3Test { plan } = tester::options(std::env::args_os())?;
     let mut server = tester::reach(&plan)?;
     let (file, source) = SEND;
     let sent = Conversation::parse(file, source).map_err(|_| ExitCode::from(70))?.with_user(&plan.user);
@@ -43,7 +33,7 @@ fn run() -> Result<ExitCode, ExitCode> {
     }
     let mut all_right = fetched.is_ok();
     if plan.all {
-        all_right &= tester::play(&plan, &mut server, &MORE)?;
+        all_right &= tester::play(&plan, &mut server, &MORE, &mut print)?;
     }
-    Ok(tester::verdict(all_right))
+    Ok(tester::verdict(all_right, print))
 }
