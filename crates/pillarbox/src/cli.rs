@@ -71,7 +71,9 @@ pub struct Smtp {
     pub dir: Option<PathBuf>,
 }
 
-/// A POP3 server for the mailboxes DIR/user.mbox. Every password is `cis505`.
+/// A POP3 server for the mailboxes DIR/user.mbox.
+///
+/// Every password is `cis505`.
 #[derive(Parser, Debug)]
 #[command(name = "pop3", version, args_override_self = true, override_usage = "pop3 [OPTIONS] <DIR>")]
 pub struct Pop3 {
@@ -198,6 +200,8 @@ pub struct Pillarbox {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Run SMTP and POP3 in one process
+    ///
+    /// Every password is `cis505`.
     Serve(Serve),
     /// Kill servers while they work, and look whether mail is lost, twice or torn
     #[cfg(feature = "tools")]
@@ -267,7 +271,9 @@ pub struct Serve {
 /// `pillarbox user`.
 #[derive(Subcommand, Debug)]
 pub enum User {
-    /// Create an empty mailbox: NAME@localhost receives mail at once, and everybody's password is `cis505`
+    /// Create an empty mailbox: NAME@localhost receives mail at once
+    ///
+    /// Every password is `cis505`.
     Add {
         /// Letters, digits and `.` `_` `+` `-`, not starting with `.`
         name: String,

@@ -9,7 +9,9 @@ use std::path::Path;
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use pillarbox::CLASSIC_PASSWORD;
 use pillarbox::cli::{Echoserver, Forward, Pillarbox, Pop3, Smtp};
+use pillarbox_probe::tester::{EchoTest, Pop3Test, SmtpTest};
 
 /// Terms and what is said of them.
 type Items = &'static [(&'static str, &'static str)];
@@ -21,6 +23,7 @@ const IN_USE: (&str, &str) = ("69", "A port is in use, or the address is not one
 const SYSTEM: (&str, &str) = ("71", "The system gives no threads or descriptors.");
 const CANNOT_CREATE: (&str, &str) = ("73", "A file cannot be made: the disk is full, or the folder takes none.");
 const IO: (&str, &str) = ("74", "An error while reading or writing.");
+const RESULTS: (&str, &str) = ("74", "An error while reading or writing; the results could not be written.");
 const NOT_PERMITTED: (&str, &str) = ("77", "Not permitted: ports below 1024 are for privileged programs.");
 
 const MAILBOX: (&str, &str) =
@@ -40,6 +43,15 @@ const STOP: (&str, &str) = (
 const STOP_SENDING: (&str, &str) =
     ("SIGINT, SIGTERM", "The program ends; what was not delivered is in the queue, and the exit status is 75.");
 
+/// The exit codes of the testers.
+const JUDGED: Items = &[
+    ("0", "All was right."),
+    ("1", "Something was wrong."),
+    USAGE,
+    ("69", "The server cannot be reached."),
+    ("74", "All was right, but what was said could not be written."),
+];
+
 struct Page {
     name: &'static str,
     exit: Items,
@@ -50,25 +62,46 @@ struct Page {
 
 const PAGES: &[Page] = &[
     Page {
+        name: "echo-test",
+        exit: JUDGED,
+        files: &[],
+        signals: &[],
+        see_also: "echoserver(1), smtp-test(1), pop3-test(1)",
+    },
+    Page {
+        name: "smtp-test",
+        exit: JUDGED,
+        files: &[],
+        signals: &[],
+        see_also: "smtp(1), pop3-test(1), echo-test(1), RFC 5321",
+    },
+    Page {
+        name: "pop3-test",
+        exit: JUDGED,
+        files: &[],
+        signals: &[],
+        see_also: "pop3(1), smtp-test(1), echo-test(1), RFC 1939",
+    },
+    Page {
         name: "echoserver",
         exit: &[OK, USAGE, IN_USE, SYSTEM, NOT_PERMITTED],
         files: &[],
         signals: &[STOP],
-        see_also: "smtp(1), pop3(1)",
+        see_also: "echo-test(1), smtp(1), pop3(1)",
     },
     Page {
         name: "smtp",
         exit: &[OK, USAGE, NO_INPUT, IN_USE, SYSTEM, CANNOT_CREATE, IO, NOT_PERMITTED],
         files: &[MAILBOX, DOTLOCK, QUEUE, WORKING],
         signals: &[STOP],
-        see_also: "pop3(1), forward(1), pillarbox-serve(1), RFC 5321",
+        see_also: "smtp-test(1), pop3(1), forward(1), pillarbox-serve(1), RFC 5321",
     },
     Page {
         name: "pop3",
         exit: &[OK, USAGE, NO_INPUT, IN_USE, SYSTEM, CANNOT_CREATE, IO, NOT_PERMITTED],
         files: &[MAILBOX, DOTLOCK, WORKING],
         signals: &[STOP],
-        see_also: "smtp(1), pillarbox-serve(1), RFC 1939",
+        see_also: "pop3-test(1), smtp(1), pillarbox-serve(1), RFC 1939",
     },
     Page {
         name: "forward",
@@ -99,7 +132,10 @@ const PAGES: &[Page] = &[
             USAGE,
             ("65", "Something is damaged."),
             NO_INPUT,
-            ("74", "Something cannot be read; nothing is damaged in what could be."),
+            (
+                "74",
+                "Something cannot be read, and nothing is damaged in what could be; or the findings could not be written.",
+            ),
             ("75", "Nothing is damaged, but something is being written to, or waits for the next start."),
         ],
         files: &[MAILBOX, QUEUE, WORKING],
@@ -121,7 +157,7 @@ const PAGES: &[Page] = &[
             ("70", "One was; the folder is left as it is."),
             SYSTEM,
             ("73", "The folder cannot be made, or is not empty."),
-            ("74", "A mailbox could not be read at the end."),
+            ("74", "A mailbox could not be read at the end, or the figures could not be written."),
         ],
         files: &[MAILBOX, WORKING],
         signals: &[],
@@ -136,15 +172,21 @@ const PAGES: &[Page] = &[
     },
     Page {
         name: "pillarbox-user-add",
-        exit: &[("0", "The mailbox is there, new or not."), USAGE, NO_INPUT, CANNOT_CREATE, IO],
+        exit: &[
+            ("0", "The mailbox is there, new or not."),
+            USAGE,
+            NO_INPUT,
+            ("73", "The mailbox cannot be made: the disk is full, or there is something else of its name."),
+            RESULTS,
+        ],
         files: &[MAILBOX, WORKING],
         signals: &[],
         see_also: "pillarbox-user-list(1), pillarbox-serve(1)",
     },
     Page {
         name: "pillarbox-user-list",
-        exit: &[OK, USAGE, NO_INPUT, IO],
-        files: &[MAILBOX, WORKING],
+        exit: &[("0", "Success."), USAGE, ("66", "DIR does not exist, or is no folder."), RESULTS],
+        files: &[MAILBOX],
         signals: &[],
         see_also: "pillarbox-user-add(1), pillarbox-serve(1)",
     },
@@ -158,7 +200,16 @@ fn commands() -> Vec<(String, Command)> {
         found.push((name, command.clone()));
     }
     let mut found = Vec::new();
-    for command in [Echoserver::command(), Smtp::command(), Pop3::command(), Forward::command(), Pillarbox::command()] {
+    for command in [
+        Echoserver::command(),
+        Smtp::command(),
+        Pop3::command(),
+        Forward::command(),
+        Pillarbox::command(),
+        EchoTest::command(),
+        SmtpTest::command(),
+        Pop3Test::command(),
+    ] {
         let mut command = command.disable_help_subcommand(true);
         command.build();
         add(&command, &mut found);
@@ -193,7 +244,10 @@ fn render(command: &Command, page: &Page) -> String {
     rest.control("SH", ["SEE ALSO"]).text([roman(page.see_also)]);
     // The definitions of macros have been written by the title.
     octets.extend_from_slice(rest.to_roff().as_bytes());
-    String::from_utf8(octets).unwrap()
+    let text = String::from_utf8(octets).unwrap();
+    // Who is asked for the author needs no DIR; all others do.
+    let needs_dir = ["smtp", "pop3", "forward"].contains(&command.get_name());
+    if needs_dir { text.replace("[\\fIDIR\\fR]", "<\\fIDIR\\fR>") } else { text }
 }
 
 #[test]
@@ -220,4 +274,16 @@ fn every_program_has_a_man_page_that_says_what_its_options_are() {
     }
     let files = fs::read_dir(&folder).unwrap().count();
     assert_eq!(files, commands.len(), "a file for each command, and no other");
+}
+
+#[test]
+fn the_pages_say_what_one_has_to_know() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/man");
+    let page = |name: &str| fs::read_to_string(folder.join(format!("{name}.1"))).unwrap();
+    for name in ["pop3", "pillarbox-serve", "pillarbox-user-add", "pop3-test"] {
+        assert!(page(name).contains(CLASSIC_PASSWORD), "{name}: the password");
+    }
+    for name in ["smtp", "pop3", "forward", "pillarbox-fsck", "pillarbox-torture"] {
+        assert!(page(name).contains("<\\fIDIR\\fR>") && !page(name).contains("[\\fIDIR"), "{name}: DIR is required");
+    }
 }
