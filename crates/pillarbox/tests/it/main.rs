@@ -7,6 +7,7 @@ mod conversations;
 #[allow(dead_code, reason = "shared with the tests of the relay")]
 #[path = "../../../relay/tests/relay/dns.rs"]
 mod dns;
+mod documents;
 mod forward;
 mod fsck;
 mod memory;
