@@ -2,9 +2,11 @@
 
 use std::mem;
 
+use memchr::memrchr;
+
 use crate::lines::{Line, Lines};
 use crate::replies::{Entry, Replies};
-use crate::session::{Session, Step};
+use crate::session::{Session, Step, command};
 
 /// Replies that wait, in octets: with this much waiting nothing more is taken from the client, or asked of the
 /// backend, until they are sent. One reply, or one chunk of a text, may go beyond it.
@@ -12,6 +14,10 @@ pub const REPLIES_MAX_OCTETS: usize = 64 * 1024;
 
 /// First octet of a TLS handshake record (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Methods of HTTP (RFC 9110 §9, RFC 5789), and what begins an HTTP/2 connection (RFC 9113 §3.4).
+const HTTP_METHODS: [&[u8]; 10] =
+    [b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PRI", b"PUT", b"TRACE"];
 
 /// What the driver of a connection does next.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +39,7 @@ pub struct Connection<S: Session> {
     lines: Lines,
     replies: Replies,
     step: Step<S::Request>,
-    /// Nothing was received yet.
+    /// No line was taken yet.
     fresh: bool,
     /// The client has closed its side.
     ended: bool,
@@ -109,7 +115,8 @@ impl<S: Session> Connection<S> {
 
     /// Takes octets from the client.
     pub fn received(&mut self, octets: &[u8]) {
-        if mem::take(&mut self.fresh) && S::CLOSES_ON_TLS && octets.first() == Some(&TLS_HANDSHAKE) {
+        let is_first = self.fresh && self.lines.waiting().is_empty();
+        if is_first && S::OTHER_PROTOCOL.is_some() && octets.first() == Some(&TLS_HANDSHAKE) {
             self.step = Step::Close;
             self.replies.take();
             return;
@@ -178,11 +185,33 @@ impl<S: Session> Connection<S> {
             let Some(line) = self.lines.cut() else { return false };
             self.replies.note(|| match &line {
                 Line::Text(text) => Entry::Heard(text.to_vec()),
-                Line::TooLong { octets } => Entry::HeardOctets(*octets),
+                Line::TooLong { octets, .. } => Entry::HeardOctets(*octets),
             });
-            self.step = self.session.line(line, &mut self.replies);
+            self.step = match S::OTHER_PROTOCOL {
+                Some(told) if mem::take(&mut self.fresh) && is_http_request(&line) => {
+                    self.replies.line(format_args!("{told}"));
+                    Step::Close
+                }
+                _ => self.session.line(line, &mut self.replies),
+            };
         }
         self.progress = true;
         true
     }
 }
+
+/// Whether a line is the first of an HTTP request (RFC 9112 §3; C-C12): it begins with a method, in any case, or ends in a
+/// version, whatever the method is. A web page can have a browser send such to any port, with commands for us in the body:
+/// nothing behind it may be taken for a command.
+fn is_http_request(line: &Line) -> bool {
+    let (Line::Text(line) | Line::TooLong { ends: line, .. }) = line;
+    let begins = |(word, rest): (&[u8], Option<&[u8]>)| {
+        rest.is_some() && HTTP_METHODS.iter().any(|method| word.eq_ignore_ascii_case(method))
+    };
+    let version = memrchr(b' ', line).and_then(|space| line[space + 1..].strip_prefix(b"HTTP/"));
+    begins(command(line)) || matches!(version, Some([b'0'..=b'9'] | [b'0'..=b'9', b'.', b'0'..=b'9']))
+}
+
+#[cfg(test)]
+#[path = "connection/tests.rs"]
+mod tests;

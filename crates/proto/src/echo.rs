@@ -28,7 +28,7 @@ impl session::Session for Session {
 
     /// C-E3: no idle limit.
     const IDLE: Option<Duration> = None;
-    const CLOSES_ON_TLS: bool = false;
+    const OTHER_PROTOCOL: Option<&'static str> = None;
 
     fn open(&mut self, replies: &mut Replies) {
         replies.line(format_args!("+OK Server ready (Author: {})", self.author));

@@ -7,6 +7,11 @@ use memchr::memchr;
 /// 1,000 characters.
 pub const LINE_MAX_OCTETS: usize = 8192;
 
+/// What is kept of a longer one: enough to tell whether it is the first of an HTTP request, `OPTIONS ` to ` HTTP/1.1` and
+/// the line end (C-C12).
+const HEAD_OCTETS: usize = 8;
+const TAIL_OCTETS: usize = 11;
+
 /// A command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -16,6 +21,8 @@ pub enum Line {
     TooLong {
         /// How long it was, in octets, line end included.
         octets: u64,
+        /// Its first octets and its last, without its line end.
+        ends: Bytes,
     },
 }
 
@@ -33,7 +40,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes what has arrived. Of a line that is too long only its length is kept.
+    /// Takes what has arrived. Of a line that is too long only its length and its two ends are kept.
     pub fn push(&mut self, octets: &[u8]) {
         self.waiting.extend_from_slice(octets);
     }
@@ -43,25 +50,21 @@ impl Lines {
         let Some(end) = memchr(b'\n', &self.waiting[self.searched..]) else {
             self.searched = self.waiting.len();
             if self.swallowed > 0 || self.waiting.len() >= LINE_MAX_OCTETS {
-                self.swallowed += self.waiting.len() as u64;
-                self.clear();
+                self.swallowed += (self.waiting.len() - HEAD_OCTETS - TAIL_OCTETS) as u64;
+                self.waiting = BytesMut::from(ends(&self.waiting).as_slice());
+                self.searched = self.waiting.len();
             }
             return None;
         };
         let length = self.searched + end + 1;
         self.searched = 0;
-        if self.swallowed > 0 || length > LINE_MAX_OCTETS {
-            self.consume(length);
-            let octets = std::mem::take(&mut self.swallowed) + length as u64;
-            return Some(Line::TooLong { octets });
-        }
-        let mut line = self.waiting.split_to(length).freeze();
-        line.truncate(length - 1);
-        if line.last() == Some(&b'\r') {
-            line.truncate(length - 2);
-        }
+        let line = self.waiting.split_to(length).freeze();
         self.release();
-        Some(Line::Text(line))
+        if self.swallowed > 0 || length > LINE_MAX_OCTETS {
+            let octets = std::mem::take(&mut self.swallowed) + length as u64;
+            return Some(Line::TooLong { octets, ends: without_end(ends(&line).into()) });
+        }
+        Some(Line::Text(without_end(line)))
     }
 
     /// What is waiting, for the reader of message data.
@@ -77,18 +80,26 @@ impl Lines {
         self.release();
     }
 
-    fn clear(&mut self) {
-        self.waiting.clear();
-        self.searched = 0;
-        self.release();
-    }
-
     /// Gives the memory back when nothing waits: an idle connection costs next to nothing.
     fn release(&mut self) {
         if self.waiting.is_empty() {
             self.waiting = BytesMut::new();
         }
     }
+}
+
+/// The two ends of a line that is too long.
+fn ends(line: &[u8]) -> Vec<u8> {
+    [&line[..HEAD_OCTETS], &line[line.len() - TAIL_OCTETS..]].concat()
+}
+
+/// A line without its CR LF, or LF.
+fn without_end(mut line: Bytes) -> Bytes {
+    line.truncate(line.len() - 1);
+    if line.last() == Some(&b'\r') {
+        line.truncate(line.len() - 1);
+    }
+    line
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub const WRONG_PASSWORDS_MAX: u32 = 3;
 /// What each wrong password costs its connection (C-P3).
 pub const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 
+const UNKNOWN_COMMAND: &str = "-ERR Not supported";
+
 /// Unique ids asked for at once.
 const UNIQUE_IDS_AT_ONCE: usize = 1024;
 
@@ -400,7 +402,7 @@ impl session::Session for Session {
 
     /// C-P10, RFC 1939 §3.
     const IDLE: Option<Duration> = Some(Duration::from_secs(10 * 60));
-    const CLOSES_ON_TLS: bool = true;
+    const OTHER_PROTOCOL: Option<&'static str> = Some(UNKNOWN_COMMAND);
 
     fn open(&mut self, replies: &mut Replies) {
         replies.line(format_args!("+OK POP3 ready [localhost]"));
@@ -412,7 +414,8 @@ impl session::Session for Session {
         };
         let (word, argument) = command(&line);
         let Some(verb) = Verb::parse(word) else {
-            return err(replies, "Not supported");
+            replies.line(format_args!("{UNKNOWN_COMMAND}"));
+            return Step::Continue;
         };
         match self.state {
             State::Authorization { .. } => self.authorization(verb, argument, replies),

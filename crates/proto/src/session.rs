@@ -31,8 +31,9 @@ pub trait Session {
     /// How long a client may complete no line (in a text: send no octet); `None`: for ever.
     const IDLE: Option<Duration>;
 
-    /// Whether a connection that starts with a TLS ClientHello is closed at once (C-C11).
-    const CLOSES_ON_TLS: bool;
+    /// What a connection is told that turns out to speak HTTP, before it is closed (C-C12); one that speaks TLS is closed
+    /// without a word (C-C11). `None`: no other protocols are looked for.
+    const OTHER_PROTOCOL: Option<&'static str>;
 
     /// Greets.
     fn open(&mut self, replies: &mut Replies);

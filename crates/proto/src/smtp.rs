@@ -89,6 +89,7 @@ struct Data {
     refusal: Option<Refusal>,
 }
 
+const UNKNOWN_COMMAND: &str = "500 Command not recognized";
 const MESSAGE_TOO_LARGE: Refusal = Refusal { code: 552, text: "Message too large" };
 
 /// What a command word means, in the order of RFC 5321 §4.1.1, then the known ones that this suite leaves out.
@@ -223,7 +224,7 @@ impl session::Session for Session {
 
     /// C-S12, RFC 5321 §4.5.3.2.7.
     const IDLE: Option<Duration> = Some(Duration::from_secs(5 * 60));
-    const CLOSES_ON_TLS: bool = true;
+    const OTHER_PROTOCOL: Option<&'static str> = Some(UNKNOWN_COMMAND);
 
     fn open(&mut self, replies: &mut Replies) {
         // Without the word ESMTP: some clients (mutt) then say HELO at once.
@@ -246,7 +247,10 @@ impl session::Session for Session {
             Some(Verb::Noop) => ok(replies),
             Some(Verb::Quit) => Self::quit(argument, replies),
             Some(Verb::NotImplemented) => say(replies, 502, "Command not implemented"),
-            None => say(replies, 500, "Command not recognized"),
+            None => {
+                replies.line(format_args!("{UNKNOWN_COMMAND}"));
+                Step::Continue
+            }
         }
     }
 

@@ -43,6 +43,9 @@ const PATHS: &[&str] = &[
 const SMTP_OPENINGS: &[&str] = &[
     "",
     "\u{16}",
+    "POST / HTTP/1.1\r\nHELO client.example\r\n",
+    "GET ",
+    "a HTTP/1.1\r\n",
     "HELO client.example\r\n",
     "HELO client.example\r\nMAIL FROM:<>\r\n",
     "HELO client.example\r\nMAIL FROM:<a@localhost>\r\nRCPT TO:<b@localhost>\r\nRCPT TO:<c@localhost>\r\n",
@@ -74,6 +77,9 @@ const SMTP: &[&str] = &[
 const POP3_OPENINGS: &[&str] = &[
     "",
     "\u{16}",
+    "post / HTTP/1.1\r\nUSER a\r\nPASS cis505\r\n",
+    "PRI ",
+    "a HTTP/2\n",
     "USER a\r\nPASS cis505\r\n",
     "USER a\r\nPASS cis505\r\nLIST\r\nUIDL\r\n",
     "USER a\r\nPASS a\r\nUSER a\r\nPASS b\r\nUSER a\r\nPASS c\r\nUSER a\r\nPASS d\r\n",

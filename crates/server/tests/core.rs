@@ -37,7 +37,7 @@ impl Session for Parrot {
     type Answer = ();
 
     const IDLE: Option<Duration> = Some(IDLE);
-    const CLOSES_ON_TLS: bool = true;
+    const OTHER_PROTOCOL: Option<&'static str> = Some("what");
 
     fn open(&mut self, replies: &mut Replies) {
         replies.line(format_args!("hello"));

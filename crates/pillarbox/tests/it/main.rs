@@ -10,6 +10,7 @@ mod dns;
 mod documents;
 mod forward;
 mod fsck;
+mod http;
 mod memory;
 mod options;
 mod owner;

@@ -12,7 +12,7 @@ fn check(input: &[u8], expected: &[&str]) {
             while let Some(line) = lines.cut() {
                 cut.push(match line {
                     Line::Text(text) => String::from_utf8_lossy(&text).into_owned(),
-                    Line::TooLong { octets } => octets.to_string(),
+                    Line::TooLong { octets, ends } => format!("{octets} {}", String::from_utf8_lossy(&ends)),
                 });
             }
             assert!(lines.waiting().len() < LINE_MAX_OCTETS, "kept no more than a line");
@@ -41,8 +41,11 @@ fn a_line_at_the_limit_is_kept_and_one_octet_more_is_not() {
     let fits = "x".repeat(LINE_MAX_OCTETS - 2);
     check(format!("{fits}\r\n").as_bytes(), &[&fits]);
     check(format!("{fits}x\n").as_bytes(), &[&format!("{fits}x")]);
-    check(format!("{fits}x\r\nNOOP\r\n").as_bytes(), &["8193", "NOOP"]);
-    check(format!("{}\r\nNOOP\r\n", "x".repeat(100_000)).as_bytes(), &["100002", "NOOP"]);
+    check(format!("{fits}x\r\nNOOP\r\n").as_bytes(), &["8193 xxxxxxxxxxxxxxxxx", "NOOP"]);
+    for (end, expected) in [("\r\n", "100002 01234567bcdefghij"), ("\n", "100001 01234567abcdefghij")] {
+        let long = format!("0123456789{}abcdefghij{end}NOOP\r\n", "x".repeat(99_980));
+        check(long.as_bytes(), &[expected, "NOOP"]);
+    }
 }
 
 #[test]

@@ -126,6 +126,23 @@ pub(crate) fn cut_line(octets: &[u8]) -> Option<(&[u8], usize, &[u8])> {
     Some((line, lf + 1, &octets[lf + 1..]))
 }
 
+/// Whether a wire begins with an HTTP request, by the words of C-C12.
+pub(crate) fn is_http(wire: &[u8]) -> bool {
+    const METHODS: [&str; 10] =
+        ["CONNECT ", "DELETE ", "GET ", "HEAD ", "OPTIONS ", "PATCH ", "POST ", "PRI ", "PUT ", "TRACE "];
+    let Some((line, ..)) = cut_line(wire) else { return false };
+    let begins =
+        |method: &str| line.len() >= method.len() && line[..method.len()].eq_ignore_ascii_case(method.as_bytes());
+    let digit = u8::is_ascii_digit;
+    METHODS.into_iter().any(begins)
+        || line
+            .strip_suffix(b".0")
+            .or(line.strip_suffix(b".1"))
+            .unwrap_or(line)
+            .split_last()
+            .is_some_and(|(version, line)| digit(version) && line.ends_with(b" HTTP/"))
+}
+
 /// Takes a line off that ends in CR LF.
 pub(crate) fn take_line<'a>(octets: &mut &'a [u8]) -> Option<&'a [u8]> {
     let end = octets.windows(2).position(|two| two == b"\r\n")?;

@@ -60,7 +60,9 @@ fn expected(mut wire: &[u8], mut data: Choices<'_>) -> Vec<Taken> {
     let mut all = Vec::new();
     while let Some((line, octets, rest)) = cut_line(wire) {
         all.push(Taken::Line(if octets > LINE_MAX_OCTETS {
-            Line::TooLong { octets: octets as u64 }
+            let tail = &wire[octets - 11..octets];
+            let tail = tail.strip_suffix(b"\r\n").or(tail.strip_suffix(b"\n")).unwrap_or_default();
+            Line::TooLong { octets: octets as u64, ends: [&wire[..8], tail].concat().into() }
         } else {
             Line::Text(line.to_vec().into())
         }));

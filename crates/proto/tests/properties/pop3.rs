@@ -6,7 +6,7 @@ use pillarbox_proto::Entry;
 use pillarbox_proto::lines::LINE_MAX_OCTETS;
 use pillarbox_proto::pop3::{Answer, Request, Session, UniqueId, WRONG_PASSWORDS_MAX};
 
-use super::input::{Choices, Input, assert_same, cut_line, is_printable, shown, take_line};
+use super::input::{Choices, Input, assert_same, cut_line, is_http, is_printable, shown, take_line};
 use super::{End, Event, Played, play};
 
 /// Longest reply that is written at once: a piece of a listing, or of a text with every octet of it doubled.
@@ -106,6 +106,7 @@ fn check_played(plan: &Plan<'_>, mut wire: &[u8], played: &Played<Request>) {
         assert!(played.events.is_empty(), "a TLS hello is told nothing");
         return;
     }
+    let is_http = is_http(wire);
     let mut sent = played.sent.as_slice();
     assert_eq!(take_line(&mut sent).map(shown).as_deref(), Some("+OK POP3 ready [localhost]"));
     let asked = Vec::new();
@@ -126,6 +127,10 @@ fn check_played(plan: &Plan<'_>, mut wire: &[u8], played: &Played<Request>) {
             }
         }
         match event {
+            _ if is_http => {
+                assert_eq!(reader.status(), Some(Err("Not supported".to_owned())));
+                reader.closed = true;
+            }
             Event::Noted(Entry::Heard(heard)) => {
                 assert!(octets <= LINE_MAX_OCTETS);
                 assert_same(heard, line, "heard");

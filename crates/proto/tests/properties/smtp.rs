@@ -4,7 +4,7 @@ use pillarbox_proto::lines::LINE_MAX_OCTETS;
 use pillarbox_proto::smtp::{Answer, Refusal, Request, Session};
 use pillarbox_proto::{Address, Entry};
 
-use super::input::{Choices, Input, assert_same, cut_line, is_printable, shown};
+use super::input::{Choices, Input, assert_same, cut_line, is_http, is_printable, shown};
 use super::{End, Event, Played, data, play};
 
 /// Longest reply: none of them repeats what the client has sent.
@@ -114,6 +114,8 @@ fn lasting(played: &Played<Request>) -> Vec<&Event<Request>> {
 struct Reader<'a> {
     plan: Plan<'a>,
     wire: &'a [u8],
+    /// The first line is an HTTP request: its reply is the last.
+    is_http: bool,
     /// A command line or an end of data has no reply yet.
     unanswered: bool,
     /// The verb of the last command, in upper case.
@@ -149,6 +151,7 @@ fn check_played(plan: &Plan<'_>, wire: &[u8], played: &Played<Request>) {
     let mut reader = Reader {
         plan: plan.clone(),
         wire,
+        is_http: is_http(wire),
         unanswered: false,
         verb: Vec::new(),
         expected: None,
@@ -188,7 +191,7 @@ impl Reader<'_> {
         }
         assert_eq!(heard.is_some(), length <= LINE_MAX_OCTETS);
         self.verb = line.split(|&octet| octet == b' ').next().unwrap_or_default().to_ascii_uppercase();
-        self.expected = heard.is_none().then_some(500);
+        self.expected = (self.is_http || heard.is_none()).then_some(500);
         self.wire = rest;
         self.unanswered = true;
     }
@@ -266,6 +269,7 @@ impl Reader<'_> {
         assert_eq!(self.expected.unwrap_or(code), code);
         self.unanswered = false;
         self.expected = None;
+        self.closed = self.is_http;
         match (self.verb.as_slice(), code) {
             (b"HELO", 250) => (self.greeted, self.transaction) = (true, false),
             (b"RSET", 250) => self.transaction = false,
