@@ -17,7 +17,10 @@ mod tide;
 mod transcript;
 
 pub use drive::{Backend, LINGER, READ_OCTETS, REPLIES_WAIT_MAX, REQUEST_OCTETS, STOP_GRACE, TURN_OCTETS, drive};
-pub use limits::{CONNECTIONS_MAX, DESCRIPTORS_KEPT, POOL_PARTS, Place, Pool, Room, raise_descriptor_limit};
+pub use limits::{
+    ADDRESS_MIN, ADDRESS_PARTS, CONNECTIONS_MAX, DESCRIPTORS_KEPT, POOL_PARTS, Place, Pool, Room,
+    raise_descriptor_limit,
+};
 pub use listen::{BindError, bind, loopback};
 pub use look::{KEPT_WAITS, TRIAL_WAITS};
 pub use serve::{ACCEPT_PAUSE_MAX, LISTEN_BACKLOG, STOP_MAX, Server, Service, TURNED_AWAY_MAX};

@@ -177,7 +177,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn admit<S: Service>(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
-    let Some(place) = shared.room.take() else {
+    let Some(place) = shared.room.take(peer.ip()) else {
         turn_away(socket, shared);
         return;
     };

@@ -1,6 +1,12 @@
 //! Tests of `limits.rs`.
 
+use std::iter::from_fn;
+use std::net::Ipv4Addr;
+
 use super::*;
+
+/// From here as many may come as there are places for.
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// How many connections each of so many servers may have under a limit of descriptors.
 fn each(wanted: usize, descriptors: usize, servers: usize) -> usize {
@@ -49,16 +55,100 @@ fn several_servers_share_the_descriptors() {
 fn a_place_is_taken_from_the_server_and_from_the_pool_and_goes_back_to_both() {
     let pool = Pool::new(DESCRIPTORS_KEPT + 8, 2);
     let (first, second) = (pool.room(100), pool.room(100));
-    let mut crowd: Vec<_> = std::iter::from_fn(|| first.take()).collect();
+    let mut crowd: Vec<_> = from_fn(|| first.take(LOCALHOST)).collect();
     assert_eq!((crowd.len(), pool.free.available_permits()), (6, 2));
-    let others: Vec<_> = std::iter::from_fn(|| second.take()).collect();
+    let others: Vec<_> = from_fn(|| second.take(LOCALHOST)).collect();
     assert_eq!((others.len(), pool.free.available_permits()), (2, 0));
     // One that finds the pool empty keeps nothing of its server.
     assert_eq!(second.own.available_permits(), 4);
     crowd.truncate(2);
-    let more: Vec<_> = std::iter::from_fn(|| second.take()).collect();
+    let more: Vec<_> = from_fn(|| second.take(LOCALHOST)).collect();
     assert_eq!((more.len(), pool.free.available_permits()), (4, 0));
     drop((crowd, others, more));
     assert_eq!((first.own.available_permits(), second.own.available_permits()), (6, 6));
     assert_eq!(pool.free.available_permits(), 8);
+}
+
+/// As many places as there are for one address.
+fn crowd(room: &Room, address: &str) -> Vec<Place> {
+    from_fn(|| room.take(address.parse().unwrap())).collect()
+}
+
+/// holds C-C13
+#[test]
+fn of_one_address_come_a_tenth_and_ten_at_least() {
+    assert_eq!((ADDRESS_PARTS, ADDRESS_MIN), (10, 10));
+    for (wanted, descriptors, servers, most) in [
+        (CONNECTIONS_MAX, 1_000_000, 1, 1000),
+        (CONNECTIONS_MAX, 1_000_000, 2, 1000),
+        (CONNECTIONS_MAX, 1224, 1, 102),
+        // A tenth of all places, not of a server's share of them.
+        (CONNECTIONS_MAX, 1224, 2, 102),
+        (CONNECTIONS_MAX, 319, 1, 11),
+        (CONNECTIONS_MAX, 309, 1, 10),
+        (CONNECTIONS_MAX, 211, 1, 10),
+        (CONNECTIONS_MAX, 203, 1, 3),
+        (300, 1_000_000, 1, 30),
+        (20, 1_000_000, 1, 10),
+        (5, 1_000_000, 1, 5),
+    ] {
+        let room = Pool::new(descriptors, servers).room(wanted);
+        assert_eq!(crowd(&room, "192.0.2.1").len(), most, "{wanted} of {descriptors}");
+    }
+}
+
+/// holds C-C13
+#[test]
+fn others_have_their_own_tenth_and_it_comes_back() {
+    let pool = Pool::new(DESCRIPTORS_KEPT + 1000, 2);
+    let (one, other) = (pool.room(1000), pool.room(1000));
+    let mut first = crowd(&one, "192.0.2.1");
+    assert_eq!(first.len(), 100);
+    // Not at another server of the process either, nor in another form.
+    assert!(other.take("192.0.2.1".parse().unwrap()).is_none());
+    assert!(one.take("::ffff:192.0.2.1".parse().unwrap()).is_none());
+    let second = crowd(&other, "192.0.2.2");
+    let third = crowd(&one, "::ffff:192.0.2.3");
+    assert_eq!((second.len(), third.len()), (100, 100));
+    assert!(one.take("192.0.2.3".parse().unwrap()).is_none());
+    // Who has gone makes room for one, and in the end nothing is kept.
+    first.truncate(98);
+    assert_eq!(crowd(&other, "192.0.2.1").len(), 2);
+    drop((first, second, third));
+    assert!(pool.addresses.counts().is_empty());
+    assert_eq!(pool.free.available_permits(), 1000);
+    // One for which there is no place keeps none of its address.
+    let all = from_fn(|| one.take(LOCALHOST)).collect::<Vec<_>>();
+    assert_eq!(all.len(), 750);
+    assert!(one.take("192.0.2.1".parse().unwrap()).is_none());
+    assert!(pool.addresses.counts().is_empty());
+}
+
+/// holds C-C13
+#[test]
+fn an_ipv6_host_has_a_64_and_this_host_is_not_counted() {
+    for (peer, counted) in [
+        ("192.0.2.1", Some("192.0.2.1")),
+        ("::ffff:192.0.2.1", Some("192.0.2.1")),
+        ("10.0.0.1", Some("10.0.0.1")),
+        ("0.0.0.0", Some("0.0.0.0")),
+        ("127.0.0.1", None),
+        ("127.1.2.3", None),
+        ("::1", None),
+        ("::ffff:127.0.0.1", None),
+        ("::2", Some("::")),
+        ("2001:db8:1:2:3:4:5:6", Some("2001:db8:1:2::")),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", Some("2001:db8:1:2::")),
+        ("2001:db8:1:3::", Some("2001:db8:1:3::")),
+        ("fe80::1", Some("fe80::")),
+    ] {
+        let expected = counted.map(|address: &str| address.parse::<IpAddr>().unwrap());
+        assert_eq!(counted_as(peer.parse().unwrap()), expected, "{peer}");
+    }
+    let room = Pool::new(DESCRIPTORS_KEPT + 50, 1).room(50);
+    let first = crowd(&room, "2001:db8::1");
+    assert_eq!(first.len(), 10);
+    assert!(room.take("2001:db8::2:0:0:1".parse().unwrap()).is_none());
+    assert_eq!(crowd(&room, "2001:db8:0:1::1").len(), 10);
+    assert_eq!(crowd(&room, "127.0.0.9").len(), 40);
 }

@@ -90,6 +90,34 @@ async fn so_many_that_are_turned_away_are_waited_for_and_the_others_are_not() {
     }
 }
 
+/// holds C-C13
+#[tokio::test]
+async fn from_one_address_the_eleventh_is_told_and_others_are_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let room = Pool::new(DESCRIPTORS_KEPT + 100, 1).room(100);
+    let shared = Arc::new(Shared::new(Echo, room, None, CancellationToken::new()));
+    let mut served = Vec::new();
+    for (address, most) in [("192.0.2.1", 10), ("::ffff:192.0.2.2", 10), ("2001:db8::1", 10), ("127.0.0.1", 30)] {
+        for number in 1..=most + 1 {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (socket, _) = listener.accept().await.unwrap();
+            admit(socket, SocketAddr::new(address.parse().unwrap(), 1), &shared);
+            let mut said = [0; 4];
+            tokio::io::AsyncReadExt::read_exact(&mut client, &mut said).await.unwrap();
+            let is_refused = said == *b"-ERR";
+            assert_eq!(is_refused, number > most && address != "127.0.0.1", "{number} of {address}");
+            if is_refused {
+                let mut rest = String::new();
+                tokio::io::AsyncReadExt::read_to_string(&mut client, &mut rest).await.unwrap();
+                assert_eq!(rest, " Too many connections, try again later\r\n");
+            } else {
+                served.push(client);
+            }
+        }
+    }
+    assert_eq!(served.len(), 61);
+}
+
 /// holds C-C9
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_end_is_left_behind() {
