@@ -1,5 +1,6 @@
 //! Accepts connections, as many as there is room for, until it is told to stop.
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -134,6 +135,8 @@ impl Accept for TcpListener {
 
 async fn accept<S: Service>(listener: impl Accept, shared: Arc<Shared<S>>) {
     let mut pause = ACCEPT_PAUSE_MIN;
+    // Where all others are taken, one client after the other gets this one, is told so, and is closed.
+    let mut kept = descriptor();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -143,9 +146,17 @@ async fn accept<S: Service>(listener: impl Accept, shared: Arc<Shared<S>>) {
         match accepted {
             Ok((socket, peer)) => {
                 pause = ACCEPT_PAUSE_MIN;
-                admit(socket, peer, &shared);
+                kept = kept.or_else(descriptor);
+                if kept.is_some() {
+                    admit(socket, peer, &shared);
+                } else {
+                    say_too_many::<S::Session>(&socket);
+                    drop(socket);
+                    kept = descriptor();
+                }
             }
             Err(error) if is_of_one_connection(&error) => {}
+            Err(_) if kept.take().is_some() => {}
             Err(_) => {
                 // Descriptors or memory have run out: trying again at once would only spin.
                 tokio::select! {
@@ -155,6 +166,11 @@ async fn accept<S: Service>(listener: impl Accept, shared: Arc<Shared<S>>) {
             }
         }
     }
+}
+
+/// Any descriptor, if there is one left.
+fn descriptor() -> Option<File> {
+    File::open("/").ok()
 }
 
 /// Errors of a connection that was gone before it was accepted (accept(2)); the listener is well.
@@ -194,8 +210,7 @@ fn admit<S: Service>(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>
 
 /// Tells a client that there is no room, and closes.
 fn turn_away<S: Service>(socket: TcpStream, shared: &Arc<Shared<S>>) {
-    // Nothing was sent yet, so there is space for the line.
-    let _ = socket.try_write(format!("{}\r\n", S::Session::too_many_connections()).as_bytes());
+    say_too_many::<S::Session>(&socket);
     let Ok(permit) = Arc::clone(&shared.turned_away).try_acquire_owned() else { return };
     let stop = shared.stop.clone();
     shared.connections.spawn(async move {
@@ -203,6 +218,11 @@ fn turn_away<S: Service>(socket: TcpStream, shared: &Arc<Shared<S>>) {
         let _ = close(socket, &stop).await;
         drop(permit);
     });
+}
+
+fn say_too_many<S: Session>(socket: &TcpStream) {
+    // Nothing was sent yet, so there is space for the line.
+    let _ = socket.try_write(format!("{}\r\n", S::too_many_connections()).as_bytes());
 }
 
 async fn serve<S: Service>(mut socket: TcpStream, peer: SocketAddr, shared: &Shared<S>) {
