@@ -232,7 +232,13 @@ impl Place {
             }
         }
         let absent = || StoreError::NoSuchMailbox { name: name.to_owned() };
-        let file = open_no_follow(&path, true).map_err(|source| match source.raw_os_error().map(Errno::from_raw) {
+        let mut opened = open_no_follow(&path, true);
+        if opened.as_ref().is_err_and(is_out_of_descriptors) {
+            // Those of mail that is not flushed yet are closed by that.
+            self.journal.checkpoint(self);
+            opened = open_no_follow(&path, true);
+        }
+        let file = opened.map_err(|source| match source.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOENT | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => absent(),
             _ => StoreError::io(&path, source),
         })?;
@@ -311,6 +317,10 @@ pub(crate) fn is_own(pid: i32) -> bool {
 /// Whether no process has this id. Numbers that name no process (0 and below) are not gone either.
 pub(crate) fn is_gone(pid: i32) -> bool {
     pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 /// Opens a file without following a link and without waiting for the other side of a pipe.
