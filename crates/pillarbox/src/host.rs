@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use pillarbox_server::{Pool, Server, Service, Transcript, bind, raise_descriptor_limit, stop_on_signals};
+use pillarbox_server::{Beside, Pool, Server, Service, Transcript, bind, raise_descriptor_limit, stop_on_signals};
 use pillarbox_store::MboxStore;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -54,6 +54,7 @@ pub struct Host {
     stderr: Transcript,
     verbose: bool,
     pool: Pool,
+    beside: Beside,
     /// Connections of each service at once, if there are places for them.
     connections: usize,
     serving: Vec<JoinHandle<()>>,
@@ -77,7 +78,8 @@ impl Host {
             stop_on_signals().map_err(failed)?
         };
         let stderr = Transcript::on_stderr().map_err(failed)?;
-        Ok(Self { runtime, stop, stderr, verbose, pool, connections, serving: Vec::new(), stores: Vec::new() })
+        let beside = pool.beside();
+        Ok(Self { runtime, stop, stderr, verbose, pool, beside, connections, serving: Vec::new(), stores: Vec::new() })
     }
 
     /// Serves on `port` of each address, and says so on stdout: one line for each socket, once it listens. Addresses
@@ -104,6 +106,12 @@ impl Host {
             }
         }
         Ok(listening)
+    }
+
+    /// Room for what the connections of all services have open beside their sockets.
+    #[must_use]
+    pub fn beside(&self) -> Beside {
+        self.beside.clone()
     }
 
     /// Where the transcript goes, if there is one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pillarbox_proto::Address;
 use pillarbox_proto::address::LOCALHOST;
 use pillarbox_proto::pop3::{Answer, Request, Session, UniqueId};
-use pillarbox_server::{Backend, Log, Service};
+use pillarbox_server::{Backend, Beside, Log, Place, Service};
 use pillarbox_store::{Maildrop, Store, StoreError, TextReader};
 use tokio::time::sleep;
 
@@ -29,6 +29,8 @@ pub const LOOK_MAX: Duration = Duration::from_micros(50);
 pub struct Pop3<S> {
     /// Where mail is.
     pub store: S,
+    /// Room for the locks of sessions, and for their mailboxes.
+    pub beside: Beside,
 }
 
 impl<S: Store> Service for Pop3<S> {
@@ -36,14 +38,17 @@ impl<S: Store> Service for Pop3<S> {
     type Backend = Serving<S>;
 
     fn connect(&self, _: SocketAddr, log: Log) -> (Session, Serving<S>) {
-        (Session::default(), Serving::new(self.store.clone(), log))
+        (Session::default(), Serving::new(self.store.clone(), self.beside.clone(), log))
     }
 }
 
 /// What stands behind one POP3 connection: its maildrop, once a login succeeded, and the message that is being read.
 pub struct Serving<S: Store> {
     store: S,
+    beside: Beside,
     maildrop: Option<S::Maildrop>,
+    /// Room for its lock, and for the file.
+    _room: Option<[Place; 2]>,
     reading: Option<Reading<Reader<S>>>,
     /// A message that is being read before it is asked for.
     ahead: Option<Reading<Reader<S>>>,
@@ -78,8 +83,8 @@ impl<Reader: TextReader> Reading<Reader> {
 
 impl<S: Store> Serving<S> {
     /// Nobody is logged in yet.
-    pub fn new(store: S, log: Log) -> Self {
-        Self { store, maildrop: None, reading: None, ahead: None, log }
+    pub fn new(store: S, beside: Beside, log: Log) -> Self {
+        Self { store, beside, maildrop: None, _room: None, reading: None, ahead: None, log }
     }
 
     async fn login(&mut self, name: &[u8], password: &[u8]) -> Result<Answer, StoreError> {
@@ -88,9 +93,11 @@ impl<S: Store> Serving<S> {
         }
         let Some(address) = login_address(name) else { return Ok(Answer::Denied) };
         let Some(mailbox) = self.store.mailbox(&address).await? else { return Ok(Answer::Denied) };
+        let (Some(lock), Some(file)) = (self.beside.take(), self.beside.take()) else { return Ok(TOO_MANY) };
         let maildrop = self.store.open(&mailbox).await?;
         let octets = maildrop.octets().to_vec();
         self.maildrop = Some(maildrop);
+        self._room = Some([lock, file]);
         Ok(Answer::Opened(octets))
     }
 
@@ -145,6 +152,8 @@ impl<S: Store> Serving<S> {
         }
     }
 }
+
+const TOO_MANY: Answer = Answer::Failed("Too many sessions, try again later");
 
 /// A session asks for messages only after a login.
 const NOT_LOGGED_IN: Answer = Answer::Failed("Log in first");

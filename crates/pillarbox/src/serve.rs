@@ -30,10 +30,10 @@ pub fn run(options: Serve) -> Result<(), Failure> {
     let store = folder::open(&dir, true)?;
     host.tell_repairs(&store);
     let mailboxes = store.mailboxes()?;
-    let smtp = smtp::Smtp { store: store.clone(), message_max_octets: options.max_size };
+    let smtp = smtp::Smtp { store: store.clone(), message_max_octets: options.max_size, beside: host.beside() };
     let smtp = host.serve(smtp, &options.smtp.addresses, options.smtp.port, smtp::EXPOSED)?;
-    let pop3 =
-        host.serve(pop3::Pop3 { store: store.clone() }, &options.pop3.addresses, options.pop3.port, pop3::EXPOSED)?;
+    let pop3 = pop3::Pop3 { store: store.clone(), beside: host.beside() };
+    let pop3 = host.serve(pop3, &options.pop3.addresses, options.pop3.port, pop3::EXPOSED)?;
     if let Some(interval) = options.forward_every {
         let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
         let stderr = host.stderr();

@@ -3,13 +3,19 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pillarbox_proto::address::LOCALHOST;
-use pillarbox_proto::smtp::{Answer, RECIPIENTS_MAX, Refusal, Request, Session};
+use pillarbox_proto::smtp::{Answer, Refusal, Request, Session};
 use pillarbox_proto::{Address, Envelope};
-use pillarbox_server::{Backend, Log, Service};
-use pillarbox_store::{Draft, Mailbox, Store, StoreError};
+use pillarbox_server::{Backend, Beside, Log, Place, Service};
+use pillarbox_store::{Draft, Mailbox, Store, StoreError, TEXT_IN_MEMORY_MAX_OCTETS};
 
 use crate::refusal;
 
+/// Recipients here of one transaction for whose mailboxes descriptors are kept, as for those of a group of messages. Each
+/// further one needs room for its mailbox, and may be one too many (RFC 5321 §4.5.3.1.10).
+pub const RECIPIENTS_KEPT: usize = 64;
+
+const TOO_MANY_RECIPIENTS: Refusal = Refusal { code: 452, text: "Too many recipients" };
+const TOO_MANY_LONG: Refusal = Refusal { code: 452, text: "Too many long messages at once, try again later" };
 const NO_SUCH_MAILBOX: Refusal = Refusal { code: 550, text: "No such mailbox here" };
 const NOT_FORWARDED: Refusal = Refusal { code: 550, text: "No mail can be sent to this domain" };
 const RELAYING_DENIED: Refusal = Refusal { code: 550, text: "Relaying denied" };
@@ -23,6 +29,8 @@ pub struct Smtp<S> {
     pub store: S,
     /// Largest message, in octets of text.
     pub message_max_octets: u64,
+    /// Room for the files of long texts, and for mailboxes.
+    pub beside: Beside,
 }
 
 impl<S: Store> Service for Smtp<S> {
@@ -35,6 +43,8 @@ impl<S: Store> Service for Smtp<S> {
             may_relay: is_loopback(peer.ip()),
             found: Vec::new(),
             draft: None,
+            beside: self.beside.clone(),
+            room: Vec::new(),
             log,
         };
         (Session::new(self.message_max_octets), receiving)
@@ -46,14 +56,23 @@ pub struct Receiving<S> {
     store: S,
     /// Whether the client is on this host: mail for elsewhere is taken from such clients only (C-F1).
     may_relay: bool,
-    /// Mailboxes that were looked up since the last message, newest last: as many as a transaction has, or fewer.
+    /// Mailboxes that were looked up for this transaction, newest last.
     found: Vec<(Address, Mailbox)>,
-    draft: Option<Draft>,
+    /// Room for those of them beyond [`RECIPIENTS_KEPT`].
+    room: Vec<Place>,
+    /// The text that is being received, and room for its file once it has one.
+    draft: Option<(Draft, Option<Place>)>,
+    beside: Beside,
     log: Log,
 }
 
 impl<S: Store> Receiving<S> {
-    async fn recipient(&mut self, address: Address) -> Result<Answer, StoreError> {
+    async fn recipient(&mut self, address: Address, others: usize) -> Result<Answer, StoreError> {
+        if others == 0 {
+            // What is left of a transaction that was given up.
+            self.found.clear();
+            self.room.clear();
+        }
         if !address.is_at(LOCALHOST) {
             return Ok(match (may_be_forwarded(&address), self.may_relay) {
                 (false, _) => Answer::Refused(NOT_FORWARDED),
@@ -62,26 +81,37 @@ impl<S: Store> Receiving<S> {
             });
         }
         let Some(mailbox) = self.store.mailbox(&address).await? else { return Ok(Answer::Refused(NO_SUCH_MAILBOX)) };
-        if self.found.len() >= RECIPIENTS_MAX {
-            // Left from transactions that were given up.
-            self.found.clear();
+        let is_named_twice = || self.found.iter().any(|(_, known)| *known == mailbox);
+        if self.found.len() >= RECIPIENTS_KEPT && !is_named_twice() {
+            let Some(place) = self.beside.take() else { return Ok(Answer::Refused(TOO_MANY_RECIPIENTS)) };
+            self.room.push(place);
         }
         self.found.push((address, mailbox));
         Ok(Answer::Taken)
     }
 
     async fn text(&mut self, octets: &[u8]) -> Result<Answer, StoreError> {
-        self.draft.get_or_insert_with(|| self.store.draft()).append(octets).await?;
+        let (draft, file) = self.draft.get_or_insert_with(|| (self.store.draft(), None));
+        if file.is_none() && draft.octets() + octets.len() as u64 > TEXT_IN_MEMORY_MAX_OCTETS as u64 {
+            *file = self.beside.take();
+            if file.is_none() {
+                self.draft = None;
+                return Ok(Answer::Refused(TOO_MANY_LONG));
+            }
+        }
+        draft.append(octets).await?;
         Ok(Answer::Taken)
     }
 
     async fn accept(&mut self, envelope: &Envelope) -> Result<Answer, StoreError> {
         // A message without any text was never begun.
-        let text = self.draft.take().unwrap_or_else(|| self.store.draft()).finish().await?;
+        let (draft, _file) = self.draft.take().unwrap_or_else(|| (self.store.draft(), None));
+        let text = draft.finish().await?;
         let (local, remote): (Vec<_>, Vec<_>) =
             envelope.forward_paths.iter().cloned().partition(|address| address.is_at(LOCALHOST));
         // What RCPT has found, in the same order. Whether the mailboxes are still there, the store sees to.
         let mut found = std::mem::take(&mut self.found).into_iter().rev();
+        let _room = std::mem::take(&mut self.room);
         let mut mailboxes = Vec::with_capacity(local.len());
         for address in local.iter().rev() {
             let mailbox = match found.next() {
@@ -118,7 +148,7 @@ fn is_loopback(ip: IpAddr) -> bool {
 impl<S: Store> Backend<Session> for Receiving<S> {
     async fn perform(&mut self, request: Request) -> Answer {
         let result = match request {
-            Request::Recipient(address) => self.recipient(address).await,
+            Request::Recipient { address, others } => self.recipient(address, others).await,
             Request::Text(octets) => self.text(&octets).await,
             Request::Accept(envelope) => self.accept(&envelope).await,
             Request::Discard => {

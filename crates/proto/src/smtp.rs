@@ -27,7 +27,12 @@ pub const MESSAGE_MAX_OCTETS: u64 = 50_000_000;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
     /// Whether mail for this address is taken. Answered by [`Answer::Taken`] or [`Answer::Refused`].
-    Recipient(Address),
+    Recipient {
+        /// The address.
+        address: Address,
+        /// How many the transaction has already; 0: it is a new one.
+        others: usize,
+    },
     /// Keep these octets of the message's text, dot-stuffing taken off, CR LF line ends. [`Answer::Taken`] or
     /// [`Answer::Refused`]; after a refusal no more octets come, and what was kept is to be dropped.
     Text(Vec<u8>),
@@ -179,8 +184,9 @@ impl Session {
         if envelope.forward_paths.len() >= RECIPIENTS_MAX {
             return say(replies, 452, "Too many recipients");
         }
+        let others = envelope.forward_paths.len();
         self.state = State::Asking(std::mem::take(envelope), address.clone());
-        Step::Ask(Request::Recipient(address))
+        Step::Ask(Request::Recipient { address, others })
     }
 
     fn data(&mut self, argument: &[u8], replies: &mut Replies) -> Step<Request> {

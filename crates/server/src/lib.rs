@@ -18,8 +18,8 @@ mod transcript;
 
 pub use drive::{Backend, LINGER, READ_OCTETS, REPLIES_WAIT_MAX, REQUEST_OCTETS, STOP_GRACE, TURN_OCTETS, drive};
 pub use limits::{
-    ADDRESS_MIN, ADDRESS_PARTS, CONNECTIONS_MAX, DESCRIPTORS_KEPT, POOL_PARTS, Place, Pool, Room,
-    raise_descriptor_limit,
+    ADDRESS_MIN, ADDRESS_PARTS, Beside, CONNECTIONS_MAX, DESCRIPTORS_BESIDE, DESCRIPTORS_KEPT, POOL_PARTS, Place, Pool,
+    Room, raise_descriptor_limit,
 };
 pub use listen::{BindError, bind, loopback};
 pub use look::{KEPT_WAITS, TRIAL_WAITS};

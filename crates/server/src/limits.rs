@@ -11,9 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Connections open at once, unless somebody wants another number; the next one is told so and closed (C-C1).
 pub const CONNECTIONS_MAX: usize = 10_000;
 
-/// Descriptors that connections leave free: listeners, mailboxes, locks and temporary files need them. What a session
-/// opens beside its connection is not counted: a POP3 session that is logged in has its lock open, and its mailbox.
+/// Descriptors that connections leave free: listeners, mailboxes, locks and temporary files need them.
 pub const DESCRIPTORS_KEPT: usize = 200;
+
+/// So many of these are for what connections have open beside their sockets ([`Beside`]); with more they take places.
+pub const DESCRIPTORS_BESIDE: usize = 100;
 
 /// No server takes all of a [`Pool`] that it shares with others: one part of so many is left to them.
 pub const POOL_PARTS: usize = 4;
@@ -63,6 +65,14 @@ impl Pool {
             addresses: Arc::clone(&self.addresses),
         }
     }
+
+    /// Room for what connections have open beside their sockets, for as many services as share it.
+    #[must_use]
+    pub fn beside(&self) -> Beside {
+        let lent = self.places - self.places.div_ceil(POOL_PARTS);
+        let [kept, lent] = [DESCRIPTORS_BESIDE, lent].map(|most| Arc::new(Semaphore::new(most)));
+        Beside { kept, lent, pool: Arc::clone(&self.free) }
+    }
 }
 
 /// Room for the connections of one server.
@@ -86,7 +96,29 @@ impl Room {
         };
         let own = Arc::clone(&self.own).try_acquire_owned().ok()?;
         let pool = Arc::clone(&self.pool).try_acquire_owned().ok()?;
-        Some(Place { _own: own, _pool: pool, _address: address })
+        Some(Place { _own: own, _pool: Some(pool), _address: address })
+    }
+}
+
+/// Room for what connections have open beside their sockets: [`DESCRIPTORS_BESIDE`], and beyond them places that no
+/// connection has, but not the last ones: one part of [`POOL_PARTS`] is left to connections.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    kept: Arc<Semaphore>,
+    lent: Arc<Semaphore>,
+    pool: Arc<Semaphore>,
+}
+
+impl Beside {
+    /// Room for one descriptor until it is dropped; `None`: there is none.
+    #[must_use]
+    pub fn take(&self) -> Option<Place> {
+        if let Ok(own) = Arc::clone(&self.kept).try_acquire_owned() {
+            return Some(Place { _own: own, _pool: None, _address: None });
+        }
+        let own = Arc::clone(&self.lent).try_acquire_owned().ok()?;
+        let pool = Arc::clone(&self.pool).try_acquire_owned().ok()?;
+        Some(Place { _own: own, _pool: Some(pool), _address: None })
     }
 }
 
@@ -139,11 +171,11 @@ impl Drop for Counted {
     }
 }
 
-/// The place of one connection.
+/// The place of one connection, or of what it has open beside its socket.
 #[derive(Debug)]
 pub struct Place {
     _own: OwnedSemaphorePermit,
-    _pool: OwnedSemaphorePermit,
+    _pool: Option<OwnedSemaphorePermit>,
     _address: Option<Counted>,
 }
 

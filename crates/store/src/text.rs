@@ -57,6 +57,12 @@ impl Draft {
         Self { dir, octets: 0, pending: Vec::new(), spill: Spill::None }
     }
 
+    /// Octets of the text so far. Beyond [`TEXT_IN_MEMORY_MAX_OCTETS`] they are in a file.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
     /// Adds octets to the text.
     ///
     /// # Errors

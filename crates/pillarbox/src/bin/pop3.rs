@@ -18,7 +18,8 @@ fn main() -> ExitCode {
         if options.common.verbose {
             host.tell_repairs(&store);
         }
-        host.serve(pop3::Pop3 { store }, &options.common.addresses(), options.port, pop3::EXPOSED)?;
+        let service = pop3::Pop3 { store, beside: host.beside() };
+        host.serve(service, &options.common.addresses(), options.port, pop3::EXPOSED)?;
         host.wait();
         Ok(())
     })

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         if options.common.verbose {
             host.tell_repairs(&store);
         }
-        let service = smtp::Smtp { store, message_max_octets: options.max_size };
+        let service = smtp::Smtp { store, message_max_octets: options.max_size, beside: host.beside() };
         host.serve(service, &options.common.addresses(), options.port, smtp::EXPOSED)?;
         host.wait();
         Ok(())

@@ -1,5 +1,6 @@
 //! Tests of `pop3.rs`.
 
+use pillarbox_server::Pool;
 use pillarbox_store::MboxStore;
 
 use super::*;
@@ -27,7 +28,7 @@ async fn small_messages_are_read_ahead_whatever_is_asked_for_then() {
     let mbox: String = texts.iter().map(|text| format!("From a@b Thu Nov 26 10:00:00 2026\n{text}\n")).collect();
     std::fs::write(dir.path().join("u.mbox"), mbox.replace("\r\n", "\n")).unwrap();
     let (store, _) = MboxStore::open(dir.path()).unwrap();
-    let mut serving = Serving::new(store, Log::silent());
+    let mut serving = Serving::new(store, Pool::new(1000, 1).beside(), Log::silent());
     let login = Request::Login { name: b"u".to_vec(), password: CLASSIC_PASSWORD.into() };
     assert!(matches!(serving.perform(login).await.unwrap(), Answer::Opened(octets) if octets.len() == 4));
 
@@ -52,4 +53,30 @@ fn login_names() {
         assert_eq!(address.as_ref().map(Address::local_part), local_part, "{name:?}");
     }
     assert_eq!(login_address(b"\xff"), None);
+}
+
+/// holds C-C1
+#[tokio::test]
+async fn a_session_takes_room_for_its_lock_and_its_mailbox() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = MboxStore::open(dir.path()).unwrap();
+    let beside = Pool::new(1, 1).beside();
+    let mut all: Vec<_> = std::iter::from_fn(|| beside.take()).collect();
+    all.truncate(all.len() - 3);
+    let log_in = |name: &str| {
+        store.create_mailbox(name).unwrap();
+        let mut serving = Serving::new(store.clone(), beside.clone(), Log::silent());
+        let login = Request::Login { name: name.into(), password: CLASSIC_PASSWORD.into() };
+        async move { (serving.perform(login).await.unwrap(), serving) }
+    };
+    let (answer, first) = log_in("anna").await;
+    assert_eq!(answer, Answer::Opened(Vec::new()));
+    let (answer, _second) = log_in("berta").await;
+    assert_eq!(answer, Answer::Failed("Too many sessions, try again later"));
+    // Who was refused keeps nothing.
+    assert!(beside.take().is_some());
+    drop(first);
+    let (answer, mut third) = log_in("berta").await;
+    assert_eq!(answer, Answer::Opened(Vec::new()));
+    assert_eq!(third.perform(Request::Commit(Vec::new())).await.unwrap(), Answer::Committed);
 }

@@ -1,5 +1,6 @@
 //! Tests of `smtp.rs`.
 
+use pillarbox_server::Pool;
 use pillarbox_store::MboxStore;
 
 use super::*;
@@ -15,7 +16,7 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
     for name in ["anna", "berta", "clara"] {
         store.create_mailbox(name).unwrap();
     }
-    let smtp = Smtp { store, message_max_octets: 1000 };
+    let smtp = Smtp { store, message_max_octets: 1000, beside: Pool::new(1000, 1).beside() };
     let (_, mut receiving) = smtp.connect("127.0.0.1:1".parse().unwrap(), Log::silent());
     let address = |name: &str| -> Address { format!("{name}@localhost").parse().unwrap() };
     let stored = |name: &str| std::fs::read(dir.path().join(format!("{name}.mbox"))).unwrap().len();
@@ -24,15 +25,16 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
         ..Envelope::default()
     };
     // The first transaction was given up; one mailbox is there in lower case only.
-    for name in ["anna", "Berta", "clara"] {
-        assert_eq!(receiving.perform(Request::Recipient(address(name))).await, Answer::Taken);
+    let recipient = |name: &str, others| Request::Recipient { address: address(name), others };
+    for (others, name) in ["anna", "Berta", "clara"].into_iter().enumerate() {
+        assert_eq!(receiving.perform(recipient(name, others)).await, Answer::Taken);
     }
     receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
     assert_eq!(receiving.perform(Request::Accept(to(&["Berta", "clara"]))).await, Answer::Taken);
     assert_eq!((stored("anna"), stored("berta"), stored("clara")), (0, stored("clara"), stored("berta")));
     assert!(stored("berta") > 0);
 
-    receiving.perform(Request::Recipient(address("anna"))).await;
+    receiving.perform(recipient("anna", 0)).await;
     std::fs::remove_file(dir.path().join("anna.mbox")).unwrap();
     receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
     let Answer::Refused(refusal) = receiving.perform(Request::Accept(to(&["anna"]))).await else {
@@ -44,8 +46,8 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
     // A link has come in its place. What was given up by RSET before that counts for nothing.
     let elsewhere = dir.path().join("elsewhere");
     std::fs::write(&elsewhere, "").unwrap();
-    receiving.perform(Request::Recipient(address("clara"))).await;
-    receiving.perform(Request::Recipient(address("berta"))).await;
+    receiving.perform(recipient("clara", 0)).await;
+    receiving.perform(recipient("berta", 0)).await;
     std::fs::remove_file(dir.path().join("berta.mbox")).unwrap();
     std::os::unix::fs::symlink(&elsewhere, dir.path().join("berta.mbox")).unwrap();
     receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
@@ -54,7 +56,117 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
     };
     assert_eq!(refusal.code, 451);
     assert_eq!(std::fs::read(&elsewhere).unwrap(), b"");
-    assert!(matches!(receiving.perform(Request::Recipient(address("berta"))).await, Answer::Refused(_)));
+    assert!(matches!(receiving.perform(recipient("berta", 0)).await, Answer::Refused(_)));
+}
+
+/// A service over these mailboxes, with room for so many descriptors beside its connections.
+struct Scarce {
+    smtp: Smtp<MboxStore>,
+    dir: tempfile::TempDir,
+    /// What others have.
+    _others: Vec<Place>,
+}
+
+impl Scarce {
+    fn new(mailboxes: usize, room: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = MboxStore::open(dir.path()).unwrap();
+        assert!((0..mailboxes).all(|number| store.create_mailbox(&format!("u{number}")).unwrap()));
+        let beside = Pool::new(1, 1).beside();
+        let mut others: Vec<_> = std::iter::from_fn(|| beside.take()).collect();
+        others.truncate(others.len() - room);
+        Self { smtp: Smtp { store, message_max_octets: 1_000_000, beside }, dir, _others: others }
+    }
+
+    fn connect(&self) -> Receiving<MboxStore> {
+        self.smtp.connect("127.0.0.1:1".parse().unwrap(), Log::silent()).1
+    }
+
+    /// How much room is left.
+    fn room(&self) -> usize {
+        std::iter::from_fn(|| self.smtp.beside.take()).collect::<Vec<_>>().len()
+    }
+}
+
+fn address(number: usize) -> Address {
+    format!("u{number}@localhost").parse().unwrap()
+}
+
+fn refused(code: u16, text: &'static str) -> Answer {
+    Answer::Refused(Refusal { code, text })
+}
+
+/// holds C-C1 and C-S10
+#[tokio::test]
+async fn a_long_text_takes_room_for_its_file_and_gives_it_back() {
+    let scarce = Scarce::new(1, 1);
+    let (mut first, mut second) = (scarce.connect(), scarce.connect());
+    let too_many = refused(452, "Too many long messages at once, try again later");
+    let text = |octets| Request::Text(vec![b'a'; octets]);
+    let to = || Request::Accept(Envelope { forward_paths: vec![address(0)], ..Envelope::default() });
+    // All of it is in memory.
+    assert_eq!(first.perform(text(TEXT_IN_MEMORY_MAX_OCTETS)).await, Answer::Taken);
+    assert_eq!(scarce.room(), 1);
+    for octets in [1, 100_000, 100_000] {
+        assert_eq!(first.perform(text(octets)).await, Answer::Taken);
+        assert_eq!(scarce.room(), 0);
+    }
+    assert_eq!(second.perform(text(TEXT_IN_MEMORY_MAX_OCTETS + 1)).await, too_many);
+    // Nothing is kept of what was refused, and a short one is taken all the same.
+    assert_eq!(second.perform(text(1)).await, Answer::Taken);
+    assert_eq!(second.perform(to()).await, Answer::Taken);
+    let stored = || std::fs::metadata(scarce.dir.path().join("u0.mbox")).unwrap().len();
+    assert!((1..200).contains(&stored()), "{}", stored());
+    // Whatever becomes of the long one, its room is free then.
+    assert_eq!((first.perform(to()).await, scarce.room()), (Answer::Taken, 1));
+    assert!(stored() > 200_000);
+    assert_eq!(second.perform(text(TEXT_IN_MEMORY_MAX_OCTETS + 1)).await, Answer::Taken);
+    assert_eq!((second.perform(Request::Discard).await, scarce.room()), (Answer::Taken, 1));
+    assert_eq!((second.perform(text(100_000)).await, scarce.room()), (Answer::Taken, 0));
+    drop(second);
+    assert_eq!((first.perform(text(100_000)).await, scarce.room()), (Answer::Taken, 0));
+    let nobody = Request::Accept(Envelope { forward_paths: vec![address(1)], ..Envelope::default() });
+    assert_eq!(first.perform(nobody).await, refused(451, "Local error, try again later"));
+    assert_eq!(scarce.room(), 1);
+}
+
+/// holds C-S5 and C-S9
+#[tokio::test]
+async fn recipients_beyond_those_that_there_is_room_for_are_refused_and_the_others_get_it() {
+    let scarce = Scarce::new(RECIPIENTS_KEPT + 3, 2);
+    let mut receiving = scarce.connect();
+    let too_many = refused(452, "Too many recipients");
+    // The second transaction begins anew.
+    for _ in 0..2 {
+        let mut forward_paths = Vec::new();
+        for number in 0..RECIPIENTS_KEPT + 3 {
+            let recipient = Request::Recipient { address: address(number), others: forward_paths.len() };
+            let answer = receiving.perform(recipient).await;
+            assert_eq!(answer == Answer::Taken, number < RECIPIENTS_KEPT + 2, "{number}: {answer:?}");
+            match answer {
+                Answer::Taken => forward_paths.push(address(number)),
+                refused => assert_eq!(refused, too_many),
+            }
+        }
+        assert_eq!(scarce.room(), 0);
+        receiving.perform(Request::Recipient { address: address(0), others: 0 }).await;
+        assert_eq!(scarce.room(), 2);
+    }
+    let forward_paths: Vec<_> = (0..RECIPIENTS_KEPT + 2).map(address).collect();
+    for (others, address) in forward_paths.iter().cloned().enumerate() {
+        assert_eq!(receiving.perform(Request::Recipient { address, others }).await, Answer::Taken);
+    }
+    // Those elsewhere go to one mailbox.
+    let elsewhere: Address = "someone@example.org".parse().unwrap();
+    let others = forward_paths.len();
+    let recipient = Request::Recipient { address: elsewhere, others };
+    assert_eq!(receiving.perform(recipient).await, Answer::Taken);
+    receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
+    let envelope = Envelope { forward_paths, ..Envelope::default() };
+    assert_eq!(receiving.perform(Request::Accept(envelope)).await, Answer::Taken);
+    assert_eq!(scarce.room(), 2);
+    let octets = |number| std::fs::metadata(scarce.dir.path().join(format!("u{number}.mbox"))).unwrap().len();
+    assert!((0..RECIPIENTS_KEPT + 2).all(|number| octets(number) > 0) && octets(RECIPIENTS_KEPT + 2) == 0);
 }
 
 /// holds C-F1

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conversations;
+mod descriptors;
 #[allow(dead_code, reason = "shared with the tests of the relay")]
 #[path = "../../../relay/tests/relay/dns.rs"]
 mod dns;

@@ -13,7 +13,7 @@ use pillarbox::smtp::Smtp;
 use pillarbox_probe::{Received, Wire};
 use pillarbox_proto::smtp::MESSAGE_MAX_OCTETS;
 use pillarbox_proto::{Connection, Session as _, Todo};
-use pillarbox_server::{Backend as _, Log, Service};
+use pillarbox_server::{Backend as _, Beside, Log, Pool, Service};
 use pillarbox_store::MboxStore;
 use tokio::runtime::{Builder, Runtime};
 
@@ -121,6 +121,10 @@ fn store(dir: &Path) -> MboxStore {
     MboxStore::open(dir).unwrap().0
 }
 
+fn beside() -> Beside {
+    Pool::new(10_000, 1).beside()
+}
+
 #[test]
 fn echo_in_memory() {
     play_all("echo", &CHUNKS, |_| true, |_, _| (MemoryWire::new(Echo), ()));
@@ -134,12 +138,12 @@ fn smtp_in_memory() {
         |_| true,
         |conversation, dir| {
             let message_max_octets = conversation.size_max_octets.unwrap_or(MESSAGE_MAX_OCTETS);
-            (MemoryWire::new(Smtp { store: store(dir), message_max_octets }), ())
+            (MemoryWire::new(Smtp { store: store(dir), message_max_octets, beside: beside() }), ())
         },
     );
 }
 
 #[test]
 fn pop3_in_memory() {
-    play_all("pop3", &CHUNKS, |_| true, |_, dir| (MemoryWire::new(Pop3 { store: store(dir) }), ()));
+    play_all("pop3", &CHUNKS, |_| true, |_, dir| (MemoryWire::new(Pop3 { store: store(dir), beside: beside() }), ()));
 }

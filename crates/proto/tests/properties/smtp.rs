@@ -67,7 +67,7 @@ fn run(plan: &Plan<'_>, pieces: &[&[u8]], end: End, patience: usize) -> Played<R
             return None;
         }
         Some(match request {
-            Request::Recipient(_) => plan.recipient(),
+            Request::Recipient { .. } => plan.recipient(),
             Request::Text(text) => {
                 assert!(!text.is_empty());
                 text_octets += text.len();
@@ -216,8 +216,9 @@ impl Reader<'_> {
 
     fn request(&mut self, request: &Request, abandoned: bool) {
         match request {
-            Request::Recipient(address) => {
+            Request::Recipient { address, others } => {
                 assert!(self.unanswered && self.verb == b"RCPT");
+                assert_eq!(*others, self.recipients.len());
                 match self.plan.recipient() {
                     Answer::Taken => {
                         self.recipients.push(address.clone());

@@ -152,3 +152,31 @@ fn an_ipv6_host_has_a_64_and_this_host_is_not_counted() {
     assert_eq!(crowd(&room, "2001:db8:0:1::1").len(), 10);
     assert_eq!(crowd(&room, "127.0.0.9").len(), 40);
 }
+
+/// holds C-C1
+#[test]
+fn what_is_open_beside_the_sockets_takes_places_but_not_the_last_ones() {
+    const { assert!(DESCRIPTORS_BESIDE < DESCRIPTORS_KEPT) };
+    let pool = Pool::new(DESCRIPTORS_KEPT + 40, 1);
+    let (room, beside) = (pool.room(100), pool.beside());
+    // Who shares it has no more.
+    let shared = beside.clone();
+    let mut open: Vec<_> = from_fn(|| shared.take()).collect();
+    assert_eq!((open.len(), pool.free.available_permits()), (DESCRIPTORS_BESIDE + 30, 10));
+    let sockets: Vec<_> = from_fn(|| room.take(LOCALHOST)).collect();
+    assert_eq!((sockets.len(), pool.free.available_permits()), (10, 0));
+    // What is closed makes room: the places are for connections again, the others are not.
+    open.truncate(DESCRIPTORS_BESIDE + 28);
+    let more: Vec<_> = from_fn(|| room.take(LOCALHOST)).collect();
+    assert_eq!((more.len(), beside.take().is_none()), (2, true));
+    drop(open.drain(..5));
+    assert!(room.take(LOCALHOST).is_none());
+    let again: Vec<_> = from_fn(|| beside.take()).collect();
+    assert_eq!(again.len(), 5);
+    drop((open, sockets, more, again));
+    assert_eq!(pool.free.available_permits(), 40);
+    // Where places are scarce there is room beside all the same.
+    let pool = Pool::new(10, 1);
+    assert_eq!(from_fn(|| pool.beside().take()).take(1).count(), 1);
+    assert!(pool.room(1).take(LOCALHOST).is_some());
+}
