@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
+use pillarbox_proto::shown;
 use pillarbox_server::BindError;
 use pillarbox_store::StoreError;
 
@@ -102,7 +103,7 @@ pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nobody is left to be told when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "{program}: {failure}");
+            let _ = writeln!(std::io::stderr(), "{program}: {}", shown(failure.message.as_bytes()));
             ExitCode::from(failure.code)
         }
     }

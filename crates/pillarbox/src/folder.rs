@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Uid, User, access};
+use pillarbox_proto::shown;
 use pillarbox_store::MboxStore;
 
 use crate::failure::{Failure, exit};
@@ -60,7 +61,7 @@ pub fn open(dir: &Path, verbose: bool) -> Result<MboxStore, Failure> {
     check(dir)?;
     let (store, recovery) = MboxStore::open(dir)?;
     if verbose && !recovery.is_nothing() {
-        let _ = writeln!(std::io::stderr(), "{recovery}");
+        let _ = writeln!(std::io::stderr(), "{}", shown(recovery.to_string().as_bytes()));
     }
     Ok(store)
 }

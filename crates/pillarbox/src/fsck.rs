@@ -1,9 +1,9 @@
 //! `pillarbox fsck`: whether what is kept in a folder is sound.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use pillarbox_proto::shown::is_shown;
 use pillarbox_store::{Finding, Progress, Report, Verdict, check};
 
 use crate::cli::Fsck;
@@ -106,9 +106,8 @@ fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            // Writing to a string does not fail.
-            '\0'..='\x1f' => drop(write!(quoted, "\\u{:04x}", u32::from(character))),
-            _ => quoted.push(character),
+            _ if is_shown(character) => quoted.push(character),
+            _ => quoted.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
         }
     }
     quoted + "\""

@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use pillarbox_proto::shown;
 use pillarbox_server::{Beside, Pool, Server, Service, Transcript, bind, raise_descriptor_limit, stop_on_signals};
 use pillarbox_store::MboxStore;
 use tokio::runtime::{Builder, Runtime};
@@ -194,10 +195,13 @@ async fn until_stopped<T>(stop: CancellationToken, task: impl Future<Output = T>
     }
 }
 
-/// Prints a line on stdout. That nobody reads it is no reason to stop.
-pub fn say(line: std::fmt::Arguments<'_>) {
+/// Prints a line, or several, on stdout; what strangers have named in it steers no terminal. That nobody reads it is no
+/// reason to stop.
+pub fn say(lines: std::fmt::Arguments<'_>) {
+    let lines = lines.to_string();
+    let lines: Vec<_> = lines.split('\n').map(|line| shown(line.as_bytes())).collect();
     let mut stdout = std::io::stdout();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    let _ = writeln!(stdout, "{}", lines.join("\n")).and_then(|()| stdout.flush());
 }
 
 #[cfg(test)]

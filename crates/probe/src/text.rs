@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use pillarbox_proto::shown::is_shown;
+
 /// Most octets one text may stand for: a typing error in a repetition must not fill the memory.
 pub const TEXT_MAX_OCTETS: usize = 16 * 1024 * 1024;
 
@@ -108,7 +110,8 @@ pub fn octets(text: &str) -> Result<Vec<u8>, String> {
         .collect())
 }
 
-/// Octets as people read them: text as it is, `<CR>`, `<LF>`, and `<0xAB>` for control octets and broken UTF-8.
+/// Octets as people read them: text as it is, `<CR>`, `<LF>`, and `<0xAB>` for control and format characters and broken
+/// UTF-8.
 #[must_use]
 pub fn show(octets: &[u8]) -> String {
     let mut shown = String::with_capacity(octets.len());
@@ -117,7 +120,7 @@ pub fn show(octets: &[u8]) -> String {
             match character {
                 '\r' => shown.push_str("<CR>"),
                 '\n' => shown.push_str("<LF>"),
-                character if character.is_control() => {
+                character if !is_shown(character) => {
                     let mut buffer = [0; 4];
                     push_hex(&mut shown, character.encode_utf8(&mut buffer).as_bytes());
                 }

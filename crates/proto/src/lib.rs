@@ -23,6 +23,7 @@ pub mod lines;
 pub mod pop3;
 pub mod replies;
 pub mod session;
+pub mod shown;
 pub mod smtp;
 
 pub use address::{Address, AddressError, Envelope, ReversePath};
@@ -30,3 +31,4 @@ pub use connection::{Connection, Todo};
 pub use lines::Line;
 pub use replies::{Entry, Replies};
 pub use session::{Session, Step};
+pub use shown::shown;

@@ -1,6 +1,6 @@
 //! The transcript of `-v`: what clients and server say, on stderr (C-C8).
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, Write};
 use std::mem;
 use std::os::fd::RawFd;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use pillarbox_proto::Entry;
+use pillarbox_proto::{Entry, shown};
 
 /// Octets of transcript that wait for a slow reader. Beyond it whole lines are left out, and counted.
 pub const TRANSCRIPT_MAX_OCTETS: usize = 4 * 1024 * 1024;
@@ -180,30 +180,6 @@ impl Log {
             };
             transcript.line(&format!("[{}] {who}: {text}", self.connection));
         }
-    }
-}
-
-/// Valid UTF-8 as it is, other and control octets as `\xNN`.
-fn shown(octets: &[u8]) -> String {
-    let mut shown = String::with_capacity(octets.len());
-    for chunk in octets.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() {
-                let mut utf8 = [0; 4];
-                escape(character.encode_utf8(&mut utf8).as_bytes(), &mut shown);
-            } else {
-                shown.push(character);
-            }
-        }
-        escape(chunk.invalid(), &mut shown);
-    }
-    shown
-}
-
-fn escape(octets: &[u8], shown: &mut String) {
-    for octet in octets {
-        // Writing into a String cannot fail.
-        let _ = write!(shown, "\\x{octet:02X}");
     }
 }
 

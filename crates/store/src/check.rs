@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::Uid;
+use pillarbox_proto::shown;
 
 use crate::locks::{WHOLE, is_locked};
 use crate::place::{EXTENSION, Place, QUEUE, open_if_there, open_to_look};
@@ -150,13 +151,12 @@ impl Report {
 /// `FILE: octet N: SEVERITY: what`, without line end.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Anybody may have made the file: its name must not write to the terminal.
-        let file: String = self.file.chars().map(|shown| if shown.is_control() { '?' } else { shown }).collect();
-        write!(f, "{file}: ")?;
+        // Anybody may have made the file, and what is in it.
+        write!(f, "{}: ", shown(self.file.as_bytes()))?;
         if let Some(octet) = self.octet {
             write!(f, "octet {octet}: ")?;
         }
-        write!(f, "{}: {}", self.severity, self.what)
+        write!(f, "{}: {}", self.severity, shown(self.what.as_bytes()))
     }
 }
 

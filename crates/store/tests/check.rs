@@ -169,16 +169,18 @@ fn files_that_are_called_like_mailboxes_and_are_none() {
     nix::unistd::mkfifo(&folder.path("pipe.mbox"), nix::sys::stat::Mode::S_IRUSR).unwrap();
     fs::write(folder.path(".mbox"), "").unwrap();
     fs::write(folder.path("a b\n.mbox"), "").unwrap();
+    fs::write(folder.path("\u{202e}.mbox"), "").unwrap();
     fs::write(folder.path("no-mailbox"), "\0".repeat(1000)).unwrap();
     assert_eq!(
         lines(folder.root()),
         [
             ".mbox: warning: no mailbox: its name is none of a mailbox",
-            "a b?.mbox: warning: no mailbox: its name is none of a mailbox",
+            r"a b\x0A.mbox: warning: no mailbox: its name is none of a mailbox",
             "folder.mbox: warning: no mailbox: it is a folder",
             "link.mbox: warning: no mailbox: it is a link",
             "pipe.mbox: warning: no mailbox: it is a pipe",
             "twice.mbox: warning: no mailbox: it has 2 hard links",
+            r"\xE2\x80\xAE.mbox: warning: no mailbox: its name is none of a mailbox",
             "mqueue: warning: no queue: it is a link",
         ]
     );

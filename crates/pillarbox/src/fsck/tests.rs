@@ -6,7 +6,8 @@ use super::*;
 
 #[test]
 fn any_text_is_a_string_of_json() {
-    assert_eq!(quoted("a \"b\" \\ \n\u{1} ü\u{7f}"), "\"a \\\"b\\\" \\\\ \\u000a\\u0001 ü\u{7f}\"");
+    assert_eq!(quoted("a \"b\" \\ \n\u{1} ü\u{7f}"), "\"a \\\"b\\\" \\\\ \\u000a\\u0001 ü\\u007f\"");
+    assert_eq!(quoted("\u{202e}\u{e0041}"), "\"\\u202e\\udb40\\udc41\"");
 }
 
 #[test]

@@ -89,3 +89,25 @@ fn users_are_added_and_listed() {
     let listed = run("pillarbox", &["user", "list", "--json", "--dir", dir]);
     assert_eq!(String::from_utf8_lossy(&listed.stdout), "[\"linhphan\", \"zives\"]\n");
 }
+
+/// What others may have named is printed so that it steers no terminal.
+#[test]
+fn a_folder_whose_name_turns_the_line_around() {
+    let home = TempDir::new().unwrap();
+    let add = |dir: &str| {
+        let mut command = Command::new(binary("pillarbox"));
+        let output = command.args(["user", "add", "linhphan", "--dir", dir]).current_dir(home.path()).output().unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    fs::create_dir(home.path().join("a\u{202e}b")).unwrap();
+    let [said, complaint] = add("a\u{202e}b");
+    assert_eq!(
+        (said.trim_end(), complaint.as_str()),
+        (r"linhphan@localhost receives mail in a\xE2\x80\xAEb/linhphan.mbox", "")
+    );
+    let [said, complaint] = add("a\u{202e}c\n");
+    assert!(
+        said.is_empty() && complaint.contains(r"a\xE2\x80\xAEc\x0A") && complaint.lines().count() == 1,
+        "{complaint:?}"
+    );
+}

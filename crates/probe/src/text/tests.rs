@@ -52,6 +52,7 @@ fn globs_match_all_or_nothing() {
 #[test]
 fn what_is_shown_hides_nothing() {
     assert_eq!(show(b"+OK\0 \xc3\xbc\xab\r\n\x7f"), "+OK<0x00> ü<0xAB><CR><LF><0x7F>");
+    assert_eq!(show("\u{202e}KO+".as_bytes()), "<0xE2><0x80><0xAE>KO+");
     assert_eq!(Pattern::glob(r"5*\r\n").unwrap().to_string(), "5*<CR><LF>");
     assert!(show_short(&[b'a'; 301]).ends_with("a... (301 octets)"));
 }

@@ -4,14 +4,6 @@ use std::sync::mpsc;
 
 use super::*;
 
-/// holds C-C8
-#[test]
-fn text_is_shown_and_the_rest_escaped() {
-    assert_eq!(shown("ECHO Gr\u{fc}\u{df}e \\".as_bytes()), "ECHO Gr\u{fc}\u{df}e \\");
-    assert_eq!(shown(b"a\0\x1b\xff\xc3(\t\x7f"), "a\\x00\\x1B\\xFF\\xC3(\\x09\\x7F");
-    assert_eq!(shown("\u{85}".as_bytes()), "\\xC2\\x85");
-}
-
 /// A writer that takes nothing until it is told to.
 struct Stuck {
     go_on: mpsc::Receiver<()>,
