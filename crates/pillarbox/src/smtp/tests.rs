@@ -1,5 +1,6 @@
 //! Tests of `smtp.rs`.
 
+use pillarbox_proto::{Connection, Todo};
 use pillarbox_server::Pool;
 use pillarbox_store::MboxStore;
 
@@ -94,6 +95,96 @@ fn address(number: usize) -> Address {
 
 fn refused(code: u16, text: &'static str) -> Answer {
     Answer::Refused(Refusal { code, text })
+}
+
+/// A connection, as the driver has it.
+struct Client {
+    connection: Connection<Session>,
+    receiving: Receiving<MboxStore>,
+}
+
+impl Client {
+    fn connect(scarce: &Scarce) -> Self {
+        let (session, receiving) = scarce.smtp.connect("127.0.0.1:1".parse().unwrap(), Log::silent());
+        Self { connection: Connection::new(session), receiving }
+    }
+
+    /// Sends this; the codes of the replies.
+    async fn say(&mut self, octets: &str) -> Vec<u16> {
+        self.connection.received(octets.as_bytes());
+        let mut said = Vec::new();
+        loop {
+            match self.connection.todo() {
+                Todo::Send(replies) => said.extend(replies),
+                Todo::Perform(request) => {
+                    let answer = self.receiving.perform(request).await;
+                    self.connection.answered(answer);
+                }
+                Todo::Receive | Todo::Close => break,
+            }
+        }
+        String::from_utf8(said).unwrap().lines().map(|line| line[..3].parse().unwrap()).collect()
+    }
+
+    /// Sends a message, with `meanwhile` in front of its final dot; the code of the reply to it.
+    async fn send(&mut self, from: &str, to: usize, text: &str, meanwhile: impl FnOnce()) -> u16 {
+        let begin = format!("MAIL FROM:<{from}@localhost>\r\nRCPT TO:<u{to}@localhost>\r\nDATA\r\n");
+        assert_eq!(self.say(&begin).await, [250, 250, 354]);
+        assert_eq!(self.say("Subject: x\r\n").await, []);
+        meanwhile();
+        let replies = self.say(&format!("{text}\r\n.\r\n")).await;
+        assert_eq!(replies.len(), 1);
+        // The transaction is over.
+        assert_eq!(self.say("RCPT TO:<u1@localhost>\r\nDATA\r\nRSET\r\n").await, [503, 503, 250]);
+        replies[0]
+    }
+}
+
+/// Whatever a message has failed for, nothing of it is left for the next one: no text, no recipient, no refusal.
+///
+/// holds C-S9 and C-S10
+#[tokio::test]
+async fn after_an_error_the_next_message_of_a_connection_starts_clean() {
+    let scarce = Scarce::new(2, 1);
+    let path = |name: &str| scarce.dir.path().join(name);
+    let stored = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    let mut client = Client::connect(&scarce);
+    assert_eq!(client.say("HELO localhost\r\n").await, [220, 250]);
+    let (long, larger) = ("x".repeat(100_000), "x".repeat(1_000_000));
+    for again in 0..3 {
+        for (failure, code, text) in [
+            ("no file for the text", 451, &long),
+            ("no room for the file", 452, &long),
+            ("too large", 552, &larger),
+            ("no mailbox any more", 451, &long),
+            ("no mailbox any more, and a short text", 451, &String::new()),
+        ] {
+            let mut taken = None;
+            let sent = client.send("failing", 0, text, || match failure {
+                "no file for the text" => std::fs::rename(path(".pillarbox"), path("away")).unwrap(),
+                "no room for the file" => taken = scarce.smtp.beside.take(),
+                "too large" => {}
+                _ => std::fs::rename(path("u0.mbox"), path("away")).unwrap(),
+            });
+            assert_eq!(sent.await, code, "{failure}");
+            match failure {
+                "no file for the text" => std::fs::rename(path("away"), path(".pillarbox")).unwrap(),
+                "no room for the file" => drop(taken),
+                "too large" => {}
+                _ => std::fs::rename(path("away"), path("u0.mbox")).unwrap(),
+            }
+            for (next, octets) in [("short", 10), ("long", 100_000), ("short", 20)] {
+                let text = "y".repeat(octets);
+                assert_eq!(client.send("next", 1, &text, || ()).await, 250, "{next} behind {failure}, {again}");
+                let mail = stored("u1.mbox");
+                let (from_line, rest) = mail.split_once('\n').unwrap();
+                assert!(from_line.starts_with("From <next@localhost> "), "{from_line} behind {failure}");
+                assert!(rest == format!("Subject: x\r\n{text}\r\n\n"), "{next} behind {failure}, {again}");
+                std::fs::write(path("u1.mbox"), "").unwrap();
+            }
+            assert_eq!((stored("u0.mbox"), scarce.room()), (String::new(), 1), "behind {failure}");
+        }
+    }
 }
 
 /// holds C-C1 and C-S10
