@@ -56,8 +56,8 @@ pub struct Receiving<S> {
     store: S,
     /// Whether the client is on this host: mail for elsewhere is taken from such clients only (C-F1).
     may_relay: bool,
-    /// Mailboxes that were looked up for this transaction, newest last.
-    found: Vec<(Address, Mailbox)>,
+    /// The mailboxes of the recipients here that this transaction has.
+    found: Vec<Mailbox>,
     /// Room for those of them beyond [`RECIPIENTS_KEPT`].
     room: Vec<Place>,
     /// The text that is being received, and room for its file once it has one.
@@ -81,12 +81,11 @@ impl<S: Store> Receiving<S> {
             });
         }
         let Some(mailbox) = self.store.mailbox(&address).await? else { return Ok(Answer::Refused(NO_SUCH_MAILBOX)) };
-        let is_named_twice = || self.found.iter().any(|(_, known)| *known == mailbox);
-        if self.found.len() >= RECIPIENTS_KEPT && !is_named_twice() {
+        if self.found.len() >= RECIPIENTS_KEPT && !self.found.contains(&mailbox) {
             let Some(place) = self.beside.take() else { return Ok(Answer::Refused(TOO_MANY_RECIPIENTS)) };
             self.room.push(place);
         }
-        self.found.push((address, mailbox));
+        self.found.push(mailbox);
         Ok(Answer::Taken)
     }
 
@@ -107,21 +106,11 @@ impl<S: Store> Receiving<S> {
         // A message without any text was never begun.
         let (draft, _file) = self.draft.take().unwrap_or_else(|| (self.store.draft(), None));
         let text = draft.finish().await?;
-        let (local, remote): (Vec<_>, Vec<_>) =
-            envelope.forward_paths.iter().cloned().partition(|address| address.is_at(LOCALHOST));
-        // What RCPT has found, in the same order. Whether the mailboxes are still there, the store sees to.
-        let mut found = std::mem::take(&mut self.found).into_iter().rev();
-        let _room = std::mem::take(&mut self.room);
-        let mut mailboxes = Vec::with_capacity(local.len());
-        for address in local.iter().rev() {
-            let mailbox = match found.next() {
-                Some((known, mailbox)) if known == *address => Some(mailbox),
-                _ => self.store.mailbox(address).await?,
-            };
-            let absent = || StoreError::NoSuchMailbox { name: address.local_part().to_owned() };
-            mailboxes.push(mailbox.ok_or_else(absent)?);
-        }
-        self.store.accept(envelope, text, &mailboxes, &remote).await?;
+        // Whether the mailboxes that RCPT has found are still there, the store sees to.
+        let (local, _room) = (std::mem::take(&mut self.found), std::mem::take(&mut self.room));
+        let is_remote = |address: &&Address| !address.is_at(LOCALHOST);
+        let remote: Vec<_> = envelope.forward_paths.iter().filter(is_remote).cloned().collect();
+        self.store.accept(envelope, text, &local, &remote).await?;
         Ok(Answer::Taken)
     }
 }

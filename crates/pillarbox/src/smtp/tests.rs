@@ -30,6 +30,9 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
     for (others, name) in ["anna", "Berta", "clara"].into_iter().enumerate() {
         assert_eq!(receiving.perform(recipient(name, others)).await, Answer::Taken);
     }
+    for (others, name) in ["Berta", "clara"].into_iter().enumerate() {
+        assert_eq!(receiving.perform(recipient(name, others)).await, Answer::Taken);
+    }
     receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
     assert_eq!(receiving.perform(Request::Accept(to(&["Berta", "clara"]))).await, Answer::Taken);
     assert_eq!((stored("anna"), stored("berta"), stored("clara")), (0, stored("clara"), stored("berta")));
@@ -194,6 +197,7 @@ async fn a_long_text_takes_room_for_its_file_and_gives_it_back() {
     let (mut first, mut second) = (scarce.connect(), scarce.connect());
     let too_many = refused(452, "Too many long messages at once, try again later");
     let text = |octets| Request::Text(vec![b'a'; octets]);
+    let recipient = || Request::Recipient { address: address(0), others: 0 };
     let to = || Request::Accept(Envelope { forward_paths: vec![address(0)], ..Envelope::default() });
     // All of it is in memory.
     assert_eq!(first.perform(text(TEXT_IN_MEMORY_MAX_OCTETS)).await, Answer::Taken);
@@ -204,11 +208,13 @@ async fn a_long_text_takes_room_for_its_file_and_gives_it_back() {
     }
     assert_eq!(second.perform(text(TEXT_IN_MEMORY_MAX_OCTETS + 1)).await, too_many);
     // Nothing is kept of what was refused, and a short one is taken all the same.
+    assert_eq!(second.perform(recipient()).await, Answer::Taken);
     assert_eq!(second.perform(text(1)).await, Answer::Taken);
     assert_eq!(second.perform(to()).await, Answer::Taken);
     let stored = || std::fs::metadata(scarce.dir.path().join("u0.mbox")).unwrap().len();
     assert!((1..200).contains(&stored()), "{}", stored());
     // Whatever becomes of the long one, its room is free then.
+    first.perform(recipient()).await;
     assert_eq!((first.perform(to()).await, scarce.room()), (Answer::Taken, 1));
     assert!(stored() > 200_000);
     assert_eq!(second.perform(text(TEXT_IN_MEMORY_MAX_OCTETS + 1)).await, Answer::Taken);
@@ -216,8 +222,9 @@ async fn a_long_text_takes_room_for_its_file_and_gives_it_back() {
     assert_eq!((second.perform(text(100_000)).await, scarce.room()), (Answer::Taken, 0));
     drop(second);
     assert_eq!((first.perform(text(100_000)).await, scarce.room()), (Answer::Taken, 0));
-    let nobody = Request::Accept(Envelope { forward_paths: vec![address(1)], ..Envelope::default() });
-    assert_eq!(first.perform(nobody).await, refused(451, "Local error, try again later"));
+    first.perform(recipient()).await;
+    std::fs::remove_file(scarce.dir.path().join("u0.mbox")).unwrap();
+    assert_eq!(first.perform(to()).await, refused(451, "Local error, try again later"));
     assert_eq!(scarce.room(), 1);
 }
 
