@@ -10,7 +10,7 @@ use crate::maildrop::{CHUNK_OCTETS, Passage, Snapshot};
 use crate::place::read_at;
 use crate::quote::Unquoter;
 use crate::scan::{Entry, Identity};
-use crate::threads::on_all_cores;
+use crate::threads::THREADS;
 use crate::{StoreError, md5x4};
 
 /// Another thread is worth its while if it has so many octets to hash.
@@ -65,7 +65,7 @@ pub(crate) fn of(mailbox: &Snapshot, entries: &[Entry], numbers: &[usize]) -> Re
     let runs: Vec<&[usize]> = numbers.chunks(run).collect();
     let next = AtomicUsize::new(0);
     let work = || hash(mailbox, entries, || runs.get(next.fetch_add(1, Ordering::Relaxed)).copied());
-    on_all_cores(&mailbox.path, threads.min(runs.len()), work).map(|done| done.concat())
+    THREADS.on_all_cores(&mailbox.path, threads.min(runs.len()), work).map(|done| done.concat())
 }
 
 /// The unique ids of the entries of some runs, in any order. Short texts are hashed several at once.

@@ -19,7 +19,7 @@ use crate::locks::Locked;
 use crate::place::{FileId, Place, read_at};
 use crate::redo::{self, Source};
 use crate::scan::{Entry, Identifier, Identity, parts, scan_range};
-use crate::threads::{drop_aside, on_all_cores};
+use crate::threads::THREADS;
 
 /// How much of an entry is read at once.
 const BLOCK_OCTETS: usize = 256 * 1024;
@@ -88,7 +88,7 @@ fn prove(mailbox: &Locked, entries: &[Entry], doomed: &[bool]) -> Result<bool, S
         }
         Ok(())
     };
-    on_all_cores(&mailbox.path, runs.len(), work)?;
+    THREADS.on_all_cores(&mailbox.path, runs.len(), work)?;
     Ok(!is_wrong.into_inner())
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn rewrite_settled(
 ) -> Result<(), StoreError> {
     let record = redo::decide(place, mailbox, id, size, gap, tail)?;
     redo::finish(place, mailbox, &record)?;
-    drop_aside(record);
+    THREADS.drop_aside(record);
     Ok(())
 }
 
@@ -196,7 +196,7 @@ pub(crate) fn list_range(mailbox: &Locked, range: Range<u64>) -> Result<Vec<Entr
             done.push((number, scan_range(part.clone(), read_at).map_err(failed)?));
         }
     };
-    let mut done: Vec<_> = on_all_cores(&mailbox.path, parts.len(), work)?.into_iter().flatten().collect();
+    let mut done: Vec<_> = THREADS.on_all_cores(&mailbox.path, parts.len(), work)?.into_iter().flatten().collect();
     done.sort_unstable_by_key(|(number, _)| *number);
     let starts = parts.iter().map(|part| part.start);
     Ok(joined(starts.zip(done.into_iter().map(|(_, entries)| entries)).collect()))

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use crate::threads::{Kind, aside};
+use crate::threads::{Kind, THREADS};
 
 /// Each time a file has grown by so many octets, the system is asked to write it back.
 pub(crate) const WRITE_BACK_OCTETS: u64 = 2 * 1024 * 1024;
@@ -33,7 +33,7 @@ impl<'a> WriteBack<'a> {
         let is_due = octets.saturating_sub(self.asked) >= WRITE_BACK_OCTETS;
         if is_due && self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             let path = self.path.to_owned();
-            self.thread = aside(Kind::Writer, move || File::open(path)?.sync_data());
+            self.thread = THREADS.aside(Kind::Writer, move || File::open(path)?.sync_data());
             if self.thread.is_some() {
                 self.asked = octets;
                 #[cfg(test)]

@@ -17,7 +17,7 @@ fn all_is_done_once_by_whatever_threads_there_are() {
         let next = AtomicUsize::new(0);
         let work =
             || Ok((0..).map(|_| next.fetch_add(1, Ordering::Relaxed)).take_while(|at| *at < 1000).collect::<Vec<_>>());
-        let done = on_all_cores(here(), most, work).unwrap();
+        let done = THREADS.on_all_cores(here(), most, work).unwrap();
         assert!((1..=most.max(1)).contains(&done.len()), "{} of {most}", done.len());
         let mut done = done.concat();
         done.sort_unstable();
@@ -39,7 +39,7 @@ fn an_error_of_any_thread_is_the_error_of_all() {
             }
             Ok(())
         };
-        assert!(matches!(on_all_cores(here(), 4, work), Err(StoreError::Changed { .. })));
+        assert!(matches!(THREADS.on_all_cores(here(), 4, work), Err(StoreError::Changed { .. })));
     }
 }
 
@@ -48,7 +48,7 @@ fn an_error_of_any_thread_is_the_error_of_all() {
 fn a_panic_of_another_thread_is_an_error() {
     let this = thread::current().id();
     let work_of = |panics: fn(ThreadId, ThreadId) -> bool| {
-        on_all_cores(here(), 4, || {
+        THREADS.on_all_cores(here(), 4, || {
             assert!(!panics(thread::current().id(), this), "as asked for");
             Ok(())
         })
@@ -64,6 +64,7 @@ fn a_panic_of_another_thread_is_an_error() {
 /// However many ask for help at once, there are no more threads that help than cores, and all is done.
 #[test]
 fn many_share_the_threads_that_help() {
+    static THREADS: Threads = Threads::new();
     let others = |threads: &[ThreadId]| threads.iter().filter(|thread| **thread != threads[0]).count();
     let (most, helping) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -85,7 +86,7 @@ fn many_share_the_threads_that_help() {
                         }
                         Ok(thread::current().id())
                     };
-                    let threads = on_all_cores(here(), 100, work).unwrap();
+                    let threads = THREADS.on_all_cores(here(), 100, work).unwrap();
                     assert!(next.load(Ordering::Relaxed) >= 100 && others(&threads) < *CORES);
                 }
             });
@@ -94,29 +95,23 @@ fn many_share_the_threads_that_help() {
     assert!(most.load(Ordering::SeqCst) <= *CORES, "{most:?} of {}", *CORES);
 }
 
-/// All threads of a kind. Other tests have some of them for a moment.
-fn all(kind: Kind) -> Vec<OneOf> {
-    let mut all = Vec::new();
-    while all.len() < *CORES {
-        all.extend(OneOf::new(kind));
-        thread::yield_now();
-    }
+/// All threads of a kind.
+fn all(threads: &'static Threads, kind: Kind) -> Vec<OneOf> {
+    let all: Vec<_> = std::iter::from_fn(|| threads.one_of(kind)).collect();
+    assert_eq!(all.len(), *CORES);
     all
 }
 
 /// A thread that has ended makes room, however it did.
 #[test]
 fn of_each_kind_there_are_as_many_as_cores() {
+    static THREADS: Threads = Threads::new();
     for kind in [Kind::Helper, Kind::Closer, Kind::Writer] {
         for round in 0..3 * *CORES {
-            let busy = all(kind);
-            assert!(OneOf::new(kind).is_none() && aside(kind, || ()).is_none(), "{kind:?}");
+            let busy = all(&THREADS, kind);
+            assert!(THREADS.one_of(kind).is_none() && THREADS.aside(kind, || ()).is_none(), "{kind:?}");
             drop(busy);
-            let work = move || assert!(round % 2 == 0, "as asked for");
-            let thread = (0..1_000_000).find_map(|_| {
-                thread::yield_now();
-                aside(kind, work)
-            });
+            let thread = THREADS.aside(kind, move || assert!(round % 2 == 0, "as asked for"));
             assert_eq!(thread.unwrap().join().is_ok(), round % 2 == 0, "{kind:?}");
         }
     }
@@ -125,6 +120,7 @@ fn of_each_kind_there_are_as_many_as_cores() {
 /// Where all threads are busy, nobody is helped, and something is dropped at once; a thread that has ended makes room.
 #[test]
 fn where_all_threads_are_busy_nobody_is_helped() {
+    static THREADS: Threads = Threads::new();
     let (dropped, drops) = std::sync::mpsc::channel();
     struct Told(std::sync::mpsc::Sender<ThreadId>);
     impl Drop for Told {
@@ -132,20 +128,14 @@ fn where_all_threads_are_busy_nobody_is_helped() {
             self.0.send(thread::current().id()).unwrap();
         }
     }
-    let helpers = all(Kind::Helper);
-    assert_eq!(on_all_cores(here(), 100, || Ok(())).unwrap().len(), 1);
-    let closers = all(Kind::Closer);
-    drop_aside(Told(dropped.clone()));
+    let helpers = all(&THREADS, Kind::Helper);
+    assert_eq!(THREADS.on_all_cores(here(), 100, || Ok(())).unwrap().len(), 1);
+    let closers = all(&THREADS, Kind::Closer);
+    THREADS.drop_aside(Told(dropped.clone()));
     assert_eq!(drops.try_recv(), Ok(thread::current().id()));
     drop(closers);
-    for _ in 0..1000 {
-        drop_aside(Told(dropped.clone()));
-        if drops.recv().unwrap() != thread::current().id() {
-            // Also while nobody can be helped.
-            drop(helpers);
-            return;
-        }
-        thread::yield_now();
-    }
-    panic!("all of 1,000 were dropped at once");
+    // Also while nobody can be helped.
+    THREADS.drop_aside(Told(dropped));
+    assert_ne!(drops.recv().unwrap(), thread::current().id());
+    drop(helpers);
 }
