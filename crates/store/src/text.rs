@@ -1,17 +1,13 @@
 //! A message's text on its way in: in memory while it is small, in a temporary file when it is not.
 //!
-//! Whatever takes time (writing, hashing what was written) happens on the blocking pool, in blocks of at least
-//! [`TEXT_IN_MEMORY_MAX_OCTETS`]. The temporary file has no name, so it is gone with its last handle, however the
-//! process ends (C-S11).
+//! Writing happens on the blocking pool, in blocks of at least [`TEXT_IN_MEMORY_MAX_OCTETS`]. The temporary file has no
+//! name, so it is gone with its last handle, however the process ends (C-S11).
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use md5::{Digest, Md5};
 
 use crate::StoreError;
 
@@ -41,15 +37,15 @@ pub struct Draft {
 enum Spill {
     /// All of it is in memory.
     None,
-    Open(Box<Spilled>),
+    Open(Spilled),
     /// An `append` failed or was dropped half way: nobody knows what the file holds.
     Lost,
 }
 
+#[derive(Debug)]
 struct Spilled {
     file: File,
     octets: u64,
-    md5: Md5,
 }
 
 impl Draft {
@@ -93,10 +89,7 @@ impl Draft {
         let octets = self.octets;
         match self.spill {
             Spill::None => Ok(Text { octets, body: Body::Memory(self.pending) }),
-            Spill::Open(spilled) => {
-                let Spilled { file, md5, .. } = *spilled;
-                Ok(Text { octets, body: Body::File { file, md5: md5.finalize().into(), dir: self.dir } })
-            }
+            Spill::Open(Spilled { file, .. }) => Ok(Text { octets, body: Body::File { file, dir: self.dir } }),
             Spill::Lost => Err(lost(&self.dir)),
         }
     }
@@ -121,15 +114,12 @@ impl Spill {
     fn write(self, dir: &Path, octets: &[u8]) -> Result<Self, StoreError> {
         let failed = |source| StoreError::io(dir, source);
         let mut spilled = match self {
-            Self::None => {
-                Box::new(Spilled { file: tempfile::tempfile_in(dir).map_err(failed)?, octets: 0, md5: Md5::new() })
-            }
+            Self::None => Spilled { file: tempfile::tempfile_in(dir).map_err(failed)?, octets: 0 },
             Self::Open(spilled) => spilled,
             Self::Lost => return Err(lost(dir)),
         };
         spilled.file.write_all_at(octets, spilled.octets).map_err(failed)?;
         spilled.octets += octets.len() as u64;
-        spilled.md5.update(octets);
         Ok(Self::Open(spilled))
     }
 }
@@ -146,7 +136,6 @@ enum Body {
     Memory(Vec<u8>),
     File {
         file: File,
-        md5: [u8; 16],
         /// Where the file is, for error messages.
         dir: Arc<Path>,
     },
@@ -164,15 +153,6 @@ impl Text {
         matches!(self.body, Body::Memory(_))
     }
 
-    /// MD5 of the text: the unique id the message will have (C-P6). Computed when asked for if the text is in memory.
-    #[must_use]
-    pub fn md5(&self) -> [u8; 16] {
-        match &self.body {
-            Body::Memory(octets) => Md5::digest(octets).into(),
-            Body::File { md5, .. } => *md5,
-        }
-    }
-
     /// Reads the text through, in blocks; blocks the thread. May be called as often as there are mailboxes.
     ///
     /// # Errors
@@ -180,7 +160,7 @@ impl Text {
     pub(crate) fn read_through(&self, mut take: impl FnMut(&[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let (file, dir) = match &self.body {
             Body::Memory(octets) => return take(octets),
-            Body::File { file, dir, .. } => (file, dir),
+            Body::File { file, dir } => (file, dir),
         };
         let mut block = vec![0; BLOCK_OCTETS];
         let mut at = 0;
@@ -234,7 +214,7 @@ impl Text {
                 crate::blocking(dir, move || {
                     let mut block = vec![0; want];
                     match &text.body {
-                        Body::File { file, dir, .. } => {
+                        Body::File { file, dir } => {
                             file.read_exact_at(&mut block, at).map_err(|source| StoreError::io(dir, source))?;
                         }
                         Body::Memory(_) => block.clear(),
@@ -244,12 +224,6 @@ impl Text {
                 .await
             }
         }
-    }
-}
-
-impl fmt::Debug for Spilled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spilled").field("file", &self.file).field("octets", &self.octets).finish_non_exhaustive()
     }
 }
 
