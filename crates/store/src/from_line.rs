@@ -1,10 +1,11 @@
 //! The `From ` line that begins each entry of an mbox file: written (C-S8) and recognised (C-P9).
 //!
 //! RFC 4155 leaves open what programs put between `From ` and the date, and they put anything there. So a line counts
-//! by its end alone: an asctime date, with or without seconds, with a zone before or behind the year or without.
+//! by its end alone: a date with weekday, month, day, time and year, in one of the orders in which programs write it.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use memchr::memrchr;
 use pillarbox_proto::ReversePath;
 
 /// What every `From ` line begins with, and what is quoted when a line of a text begins with it.
@@ -33,39 +34,67 @@ pub(crate) fn rfc_5322_date(asctime: &[u8]) -> Option<String> {
     Some(date.strftime("%a, %-d %b %Y %H:%M:%S +0000").to_string())
 }
 
-/// Whether `line`, with or without its line end, begins an entry. Looks at the end of the line only, so its cost does
-/// not depend on its length.
+/// The orders of a date: asctime's; with the year in front of the time, as JavaScript writes it, and so Thunderbird; that
+/// of RFC 5322 §3.3, without and with the comma. The letters are those of [`kind`].
+const DATES: [&[u8; 5]; 4] = [b"WMDTY", b"WMDYT", b"WDMYT", b",DMYT"];
+
+/// Whether `line`, with or without its line end, begins an entry. Looks at its words from the last one on, and at no more
+/// of them than make a date.
 pub(crate) fn is_from_line(line: &[u8]) -> bool {
-    let Some(rest) = line.strip_prefix(FROM) else { return false };
-    if line.len() > FROM_LINE_MAX_OCTETS {
-        return false;
-    }
-    let mut words = rest.trim_ascii_end().rsplit(|octet| matches!(octet, b' ' | b'\t')).filter(|word| !word.is_empty());
-    let mut before = || words.next().unwrap_or_default();
-    let mut word = before();
-    if is_year(word) {
-        word = before();
-        if is_zone(word) {
-            word = before();
+    let Some(rest) = line.strip_prefix(FROM).filter(|_| line.len() <= FROM_LINE_MAX_OCTETS) else { return false };
+    let mut rest = rest.trim_ascii_end();
+    let mut date = [0; 5];
+    let mut has_zone = false;
+    for (behind, place) in date.iter_mut().rev().enumerate() {
+        // One zone: behind time and year, between them or in front of them.
+        if behind <= 2 && !has_zone {
+            let name = if rest.ends_with(b")") { memrchr(b'(', rest) } else { None };
+            let (before, zone) = cut_last_word(name.map_or(rest, |at| rest[..at].trim_ascii_end()));
+            has_zone = is_zone(zone);
+            rest = if has_zone { before } else { rest };
         }
-    } else {
-        if !is_zone(word) || !is_year(before()) {
+        let (before, word) = cut_last_word(rest);
+        rest = before;
+        *place = kind(word);
+        if *place == 0 {
             return false;
         }
-        word = before();
     }
-    is_time(word) && is_day(before()) && MONTHS.contains(&before()) && WEEKDAYS.contains(&before())
+    DATES.contains(&&date)
 }
 
-fn is_year(word: &[u8]) -> bool {
+/// What is in front of the last word and the blanks before it, and that word.
+fn cut_last_word(line: &[u8]) -> (&[u8], &[u8]) {
+    let is_blank = |octet: &u8| matches!(octet, b' ' | b'\t');
+    let (before, word) = line.split_at(line.iter().rposition(is_blank).map_or(0, |blank| blank + 1));
+    (&before[..before.iter().rposition(|octet| !is_blank(octet)).map_or(0, |last| last + 1)], word)
+}
+
+/// What a word may be in a date, as a letter of [`DATES`]; 0 if nothing.
+fn kind(word: &[u8]) -> u8 {
+    match word {
+        _ if is_four_digits(word) => b'Y',
+        _ if is_time(word) => b'T',
+        _ if is_day(word) => b'D',
+        _ if MONTHS.contains(&word) => b'M',
+        _ if WEEKDAYS.contains(&word) => b'W',
+        [weekday @ .., b','] if WEEKDAYS.contains(&weekday) => b',',
+        _ => 0,
+    }
+}
+
+fn is_four_digits(word: &[u8]) -> bool {
     word.len() == 4 && word.iter().all(u8::is_ascii_digit)
 }
 
-/// `GMT`, `CEST`, `+0100`.
+/// `GMT`, `CEST`, `+0100`, `GMT-0700`; no word that has its place in a date.
 fn is_zone(word: &[u8]) -> bool {
-    match word {
-        [b'+' | b'-', digits @ ..] => digits.len() == 4 && digits.iter().all(u8::is_ascii_digit),
-        _ => (1..=6).contains(&word.len()) && word.iter().all(u8::is_ascii_alphabetic),
+    let (name, offset) = word.split_at(word.iter().take_while(|octet| octet.is_ascii_alphabetic()).count());
+    let is_named = (1..=6).contains(&name.len()) && kind(name) == 0;
+    match offset {
+        [] => is_named,
+        [b'+' | b'-', digits @ ..] => (name.is_empty() || is_named) && is_four_digits(digits),
+        _ => false,
     }
 }
 

@@ -9,7 +9,10 @@ use crate::quote::tests::{texts, unquote};
 const LF: &str = "From a Mon Aug 22 23:00:00 2016\n";
 const CRLF: &str = "From a Mon Aug 22 23:00:00 2016\r\n";
 
-const PIECES: &[&str] = &["\n", "\r", ">", "From ", "F", "x", "\u{fc}\0", LF, CRLF];
+const RFC_5322: &str = "From a Mon, 22 Aug 2016 23:00:00 +0200 (a b)\n";
+
+const PIECES: &[&str] =
+    &["\n", "\r", ">", "From ", "F", "x", "\u{fc}\0", LF, CRLF, RFC_5322, "Mon ", "22 Aug 2016 23:00"];
 
 fn scanned(mbox: &[u8]) -> Vec<Entry> {
     scan(|buffer, offset| {

@@ -11,6 +11,8 @@ const MBOX: &[&str] = &[
     "From a Mon Aug 22 23:00:00 2016\n",
     "From <> Mon Aug 22 23:00 2016\r\n",
     "From a Mon Aug 22 23:00:00 2016",
+    "From - Mon Aug 22 2016 23:00:00 GMT-0700 (a name)\n",
+    "From a Mon, 22 Aug 2016 23:00:00 +0200\r\n",
     "From ",
     ">",
     "\n",
