@@ -435,13 +435,7 @@ async fn one_client_too_many_is_told_and_closed_and_room_comes_back() {
         first.write_all(b"QUIT\r\n").await.unwrap();
         hear(&mut first, 6).await;
         drop(first);
-        first = loop {
-            let mut next = TcpStream::connect(address).await.unwrap();
-            if next.read_u8().await.unwrap() == b'h' {
-                hear(&mut next, 6).await;
-                break next;
-            }
-        };
+        first = come_until_served(address).await;
     }
     stop.cancel();
     running.await.unwrap();

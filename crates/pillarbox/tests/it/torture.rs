@@ -20,18 +20,22 @@ fn figure(json: &str, name: &str) -> u64 {
 /// holds C-S9 C-P7 C-P8
 #[test]
 fn servers_that_are_killed_lose_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let output = run(&dir.path().join("mail"), &["--time", "4s", "--clients", "8", "--seed", "7", "--json"]);
-    let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
-    let json = stdout.lines().last().unwrap();
-    for name in ["lost", "twice", "torn", "problems"] {
-        assert_eq!(figure(json, name), 0, "{json}");
+    // On a busy machine little may come of a few seconds.
+    for time in ["4s", "20s", "100s"] {
+        let dir = tempfile::tempdir().unwrap();
+        let output = run(&dir.path().join("mail"), &["--time", time, "--clients", "8", "--seed", "7", "--json"]);
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+        let json = stdout.lines().last().unwrap();
+        for name in ["lost", "twice", "torn", "problems"] {
+            assert_eq!(figure(json, name), 0, "{json}");
+        }
+        assert_eq!(figure(json, "seed"), 7);
+        if ["kills", "acknowledged", "fetched"].iter().all(|name| figure(json, name) > 0) {
+            return;
+        }
     }
-    assert_eq!(figure(json, "seed"), 7);
-    for name in ["kills", "acknowledged", "fetched"] {
-        assert!(figure(json, name) > 0, "{json}");
-    }
+    panic!("nothing was killed, sent or fetched in 100 seconds");
 }
 
 #[test]

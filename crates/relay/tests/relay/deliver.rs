@@ -189,7 +189,15 @@ async fn a_silent_host_leads_to_the_next() {
 #[tokio::test]
 async fn a_delivery_that_is_dropped_closes_its_connection() {
     let net = Net::with_hosts(&[&[("DATA", SILENT)]]).await;
-    tokio::time::timeout(SHORT, net.deliver(&["a@example.org"], TEXT)).await.unwrap_err();
+    let has_heard_data = async {
+        while !net.peers.heard("127.0.0.2").commands.contains(&"DATA".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        reports = net.deliver(&["a@example.org"], TEXT) => panic!("{reports:?}"),
+        () = has_heard_data => {}
+    }
     let events = net.events.lock().unwrap();
     assert_eq!(events[events.len() - 2..], ["C: DATA", "closed"]);
     assert_eq!(net.peers.heard("127.0.0.2").texts.len(), 0);

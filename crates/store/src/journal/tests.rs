@@ -10,6 +10,15 @@ fn place() -> (tempfile::TempDir, Arc<Place>) {
     (dir, place)
 }
 
+/// Waits until another thread has done something.
+fn until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+}
+
 /// The octets of each segment, and of what is no segment yet.
 fn lengths(place: &Place) -> Vec<u64> {
     let names = place.names_in(&place.segments).unwrap();
@@ -31,9 +40,7 @@ fn the_first_segment_is_made_ahead() {
     for delivers in [true, false] {
         let (dir, place) = place();
         let checkpoints = Journal::checkpoint_in_background(&place).unwrap();
-        while place.journal.state().spare.is_none() {
-            std::thread::yield_now();
-        }
+        until(|| place.journal.state().spare.is_some());
         let done = place.files.done();
         if delivers {
             drop(place.journal.begin(&place).unwrap());
@@ -63,9 +70,7 @@ fn nobody_makes_a_second_first_segment() {
         let segments = place.segments.clone();
         drop(checkpoints);
         // On a busy machine it may take longer than it is waited for.
-        while Arc::strong_count(&place) > 1 {
-            std::thread::yield_now();
-        }
+        until(|| Arc::strong_count(&place) == 1);
         drop(place);
         assert_eq!(std::fs::read_dir(segments).unwrap().count(), 0);
     }
