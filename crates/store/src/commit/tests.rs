@@ -1,5 +1,7 @@
 //! Tests of `commit.rs`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::Draft;
 use crate::files::tests::Operation;
@@ -148,13 +150,77 @@ async fn a_group_that_waits_begins_when_it_is_large_enough() {
         let state = waiting.waiting.wait_for(waiting.waiting.state(), wanted);
         begun.send(state.messages.len()).unwrap();
     });
-    while place.waiting.state().wanted.is_none() {
-        std::thread::yield_now();
-    }
+    wait_until(|| place.waiting.state().wanted.is_some(), "it does not wait");
     add();
     assert_eq!(begins.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
     add();
     assert_eq!(begins.recv_timeout(Duration::from_secs(60)), Ok(4));
     leader.join().unwrap();
     assert_eq!(place.waiting.state().wanted, None);
+}
+
+/// A message that comes while a leader ends is taken by it, or has one of its own: nobody waits for ever. A leader that has
+/// nothing to do, and a message, begin at the same moment, again and again.
+#[test]
+fn a_message_that_comes_at_the_end_of_a_leader_is_delivered() {
+    const ROUNDS: usize = 1000;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let place = Arc::new(Place::open(dir.path()).unwrap());
+    let (begun, round) = (Instant::now(), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for led in 1..=ROUNDS {
+                // Spins first, so as to begin with the other.
+                while round.load(Ordering::Acquire) < led {
+                    (0..1000).take_while(|_| round.load(Ordering::Acquire) < led).for_each(|_| std::hint::spin_loop());
+                    std::thread::yield_now();
+                }
+                if round.load(Ordering::Acquire) > ROUNDS {
+                    return;
+                }
+                Leader { place: Arc::clone(&place), is_over: false }.lead();
+            }
+        });
+        // It ends with this, however that ends.
+        let _end = Round(&round, ROUNDS + 1);
+        // A busy machine does fewer.
+        for number in (1..=ROUNDS).take_while(|_| begun.elapsed() < Duration::from_secs(5)) {
+            let message = runtime.block_on(message(&place, &[]));
+            let lead = || !std::mem::replace(&mut place.waiting.state().is_led, true);
+            wait_until(lead, "a leader does not end");
+            round.store(number, Ordering::Release);
+            (0..number % 100).for_each(|_| std::hint::spin_loop());
+            let _entered = runtime.enter();
+            let mut outcome = submit(&place, message);
+            let is_delivered = || match outcome.try_recv() {
+                Ok(outcome) => {
+                    assert!(matches!(outcome, Outcome::Done(Ok(()))), "{outcome:?}");
+                    true
+                }
+                Err(error) => {
+                    assert_eq!(error, oneshot::error::TryRecvError::Empty);
+                    false
+                }
+            };
+            wait_until(is_delivered, "nobody delivers it");
+        }
+    });
+}
+
+/// Sets a number when it is dropped.
+struct Round<'a>(&'a AtomicUsize, usize);
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        self.0.store(self.1, Ordering::Release);
+    }
+}
+
+fn wait_until(mut is_so: impl FnMut() -> bool, otherwise: &str) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{otherwise}");
+        std::thread::yield_now();
+    }
 }

@@ -177,3 +177,23 @@ fn a_queue_that_cannot_be_rewritten_is_read_without_what_is_struck_out() {
         }
     }
 }
+
+/// A claim on an item that is gone keeps nobody from it when it is there again.
+///
+/// holds C-F4
+#[test]
+fn a_claim_on_an_item_that_has_vanished_is_given_back() {
+    let case = case();
+    run(async {
+        let items = case.store.browse().await.unwrap();
+        fs::write(case.dir.path().join("mqueue"), "").unwrap();
+        assert!(case.store.claim(&items[0]).await.unwrap().is_none());
+        fs::write(case.dir.path().join("mqueue"), BEFORE).unwrap();
+        assert!(case.store.claim(&items[0]).await.unwrap().is_some());
+        // One that lives keeps others from it, and is given back as well.
+        let claim = case.store.claim(&items[0]).await.unwrap().unwrap();
+        assert!(case.store.claim(&items[0]).await.unwrap().is_none());
+        drop(claim);
+        assert!(case.store.claim(&items[0]).await.unwrap().is_some());
+    });
+}

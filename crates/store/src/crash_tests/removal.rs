@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use nix::libc::{EIO, ENOSPC};
+use pillarbox_proto::Envelope;
 
 use super::{Case, FROM, has_entry, run};
 use crate::files::tests::{Fault, Operation};
-use crate::{Mailbox, Maildrop as _, Store as _};
+use crate::{Mailbox, Maildrop as _, MboxStore, Store as _};
 
 fn message(number: usize) -> String {
     // The second is large, so that what is moved takes several writes.
@@ -132,6 +133,33 @@ fn a_removal_that_dies_anywhere_happened_or_not() {
         }
     }
     assert_eq!(seen, [true; 2]);
+}
+
+/// What another process has accepted, and this one removes, does not come back when the power is cut: the journal of the
+/// other one still has it.
+///
+/// holds C-P7 C-S9
+#[test]
+fn what_another_process_has_delivered_and_this_one_removes_does_not_come_back() {
+    for delete in [&[5][..], &[0, 5]] {
+        let case = one_mailbox();
+        let (other, _) = MboxStore::open(case.dir.path()).unwrap();
+        run(async {
+            let mut draft = other.draft();
+            draft.append(b"new\r\n").await?;
+            other.accept(&Envelope::default(), draft.finish().await?, &[Mailbox("alice".to_owned())], &[]).await
+        })
+        .unwrap();
+        case.remove("alice", delete, || ()).unwrap();
+        let after = case.content("alice");
+        assert!(!after.contains("new\r\n"));
+        other.place.journal.die();
+        case.die();
+        case.reboot();
+        case.recover(Fault::None);
+        assert_eq!(case.content("alice"), after);
+        case.assert_tidy();
+    }
 }
 
 /// holds C-P7 C-S9

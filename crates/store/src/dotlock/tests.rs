@@ -235,3 +235,19 @@ fn an_empty_dotlock_says_by_its_other_name_whose_it_is() {
     crate::recover::start(&again).unwrap();
     assert!(!place.dotlock("bob").exists() && !written.exists());
 }
+
+/// Somebody has taken ours for stale, and has made one of their own.
+///
+/// holds C-P8
+#[test]
+fn a_dotlock_that_is_somebody_elses_by_now_stays() {
+    let (_dir, place) = place();
+    let mut lost = Dotlock::try_new(&place, "alice").unwrap().unwrap();
+    fs::remove_file(&lost.path).unwrap();
+    fs::write(&lost.path, "1\n").unwrap();
+    lost.release();
+    assert_eq!(fs::read_to_string(&lost.path).unwrap(), "1\n");
+    // What is theirs is no reason to give up the file that ours are names of.
+    let other = Dotlock::try_new(&place, "bob").unwrap().unwrap();
+    assert_eq!(other.written.id, lost.written.id);
+}
