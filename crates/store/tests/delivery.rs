@@ -216,6 +216,23 @@ async fn a_draft_leaves_no_trace() {
     assert_eq!(folder.mbox("alice"), "");
 }
 
+/// A part of a text that could not be kept is missed, however the text goes on.
+///
+/// holds C-S9
+#[tokio::test]
+async fn a_draft_that_has_lost_a_part_never_becomes_a_text() {
+    for rest in ["", "more\r\n"] {
+        let folder = Folder::new(&[]);
+        let mut draft = folder.store.draft();
+        let away = folder.path("away");
+        fs::rename(folder.path(".pillarbox"), &away).unwrap();
+        draft.append(&[b'x'; TEXT_IN_MEMORY_MAX_OCTETS + 1]).await.unwrap_err();
+        fs::rename(&away, folder.path(".pillarbox")).unwrap();
+        draft.append(rest.as_bytes()).await.unwrap();
+        draft.finish().await.unwrap_err();
+    }
+}
+
 /// What is accepted is flushed to its mailbox after a while, and the journal is small again, though nobody asks for it.
 ///
 /// holds C-S9

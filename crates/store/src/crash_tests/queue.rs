@@ -197,3 +197,22 @@ fn a_claim_on_an_item_that_has_vanished_is_given_back() {
         assert!(case.store.claim(&items[0]).await.unwrap().is_some());
     });
 }
+
+/// Whoever is left of an item is looked for when the queue was rewritten: a longer message that begins like it, to the same
+/// recipient, is another one.
+///
+/// holds C-F4
+#[test]
+fn an_item_that_begins_like_another_is_not_settled_for_it() {
+    let case = Case::new(&[]);
+    let longer = format!("{FROM}{}", ONE.replace("text\r\n", "text\r\nand more\r\n"));
+    fs::write(case.dir.path().join("mqueue"), format!("{longer}{FROM}{TWO}")).unwrap();
+    run(async {
+        let items = case.store.browse().await.unwrap();
+        let mut claim = case.store.claim(&items[1]).await.unwrap().unwrap();
+        for done in ["a@x.org", "b@x.org"] {
+            claim.settle(&[done.parse().unwrap()]).await.unwrap();
+        }
+    });
+    assert_eq!(queue(&case), longer);
+}
