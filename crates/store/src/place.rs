@@ -231,7 +231,9 @@ impl Place {
                 _ => {}
             }
         }
-        let absent = || StoreError::NoSuchMailbox { name: name.to_owned() };
+        // The queue has a name that only we know; a person is told where it is.
+        let odd = || StoreError::io(&path, io::Error::other("is no regular file; move it away, and it is made anew"));
+        let absent = || if name == QUEUE { odd() } else { StoreError::NoSuchMailbox { name: name.to_owned() } };
         let mut opened = open_no_follow(&path, true);
         if opened.as_ref().is_err_and(is_out_of_descriptors) {
             // Those of mail that is not flushed yet are closed by that.
