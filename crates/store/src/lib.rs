@@ -7,7 +7,9 @@
 #![cfg_attr(not(feature = "check"), allow(dead_code, reason = "only the check looks at some of what others write"))]
 
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ mod files;
 mod from_line;
 mod index;
 mod journal;
+mod listening;
 mod locks;
 mod maildrop;
 mod mbox;
@@ -47,6 +50,7 @@ mod write_back;
 #[cfg(feature = "check")]
 pub use check::{Finding, Progress, Report, Severity, Verdict, check};
 pub use error::StoreError;
+pub use listening::{LISTENING_MAX_OCTETS, Listening};
 pub use maildrop::{MboxMaildrop, MboxReader};
 pub use mbox::{LOCK_TIMEOUT, MboxStore, mailboxes_in};
 pub use queue::MboxClaim;
@@ -146,6 +150,15 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the queue cannot be read.
     fn claim(&self, item: &Item) -> impl Future<Output = Result<Option<Self::Claim>, StoreError>> + Send;
+
+    /// Ready when something was put into the queue by this process, since it was ready last.
+    fn queued(&self) -> impl Future<Output = ()> + Send;
+
+    /// Where servers listen that put mail into this queue: what is sent there comes back.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that cannot be read.
+    fn listening(&self) -> impl Future<Output = Result<Vec<SocketAddr>, StoreError>> + Send;
 }
 
 /// An item that is ours alone. Dropping it gives it back, as it was.
@@ -156,6 +169,9 @@ pub trait Claim: Send + 'static {
 
     /// Who it is from, and who has not got it yet.
     fn envelope(&self) -> &Envelope;
+
+    /// The item as it is now; `None` when nothing is left of it, or of the claim.
+    fn item(&self) -> Option<Item>;
 
     /// The text, as it was accepted.
     fn text(&self) -> &Arc<Text>;
@@ -169,7 +185,7 @@ pub trait Claim: Send + 'static {
     fn settle(&mut self, done: &[Address]) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// An item of the queue.
+/// An item of the queue. Equal ones are the same, or two that nobody could tell apart.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// What it is known by until it is settled. Equal items have equal ids.
@@ -178,6 +194,20 @@ pub struct Item {
     pub envelope: Option<Envelope>,
     /// Octets of the text.
     pub octets: u64,
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Item {}
+
+impl Hash for Item {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
 }
 
 /// A mailbox that the store has found: its name holds only `[A-Za-z0-9._+-]` and does not start with `.`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pillarbox_proto::address::LOCALHOST;
 use pillarbox_proto::{Address, Envelope};
+use tokio::sync::Notify;
 
 use crate::append::Message;
 use crate::journal::{Checkpoints, Journal};
@@ -30,6 +31,8 @@ pub struct MboxStore {
     _checkpoints: Option<Arc<Checkpoints>>,
     pub(crate) place: Arc<Place>,
     pub(crate) lock_timeout: Duration,
+    /// Told when something was queued.
+    pub(crate) queued: Arc<Notify>,
 }
 
 impl MboxStore {
@@ -44,7 +47,7 @@ impl MboxStore {
         recover::start(&place)?;
         let recovery = place.take_notes();
         let checkpoints = if cfg!(test) { None } else { Some(Arc::new(Journal::checkpoint_in_background(&place)?)) };
-        Ok((Self { _checkpoints: checkpoints, place, lock_timeout: LOCK_TIMEOUT }, recovery))
+        Ok((Self { _checkpoints: checkpoints, place, lock_timeout: LOCK_TIMEOUT, queued: Arc::default() }, recovery))
     }
 
     /// Waits this long for locks instead of [`LOCK_TIMEOUT`]. With zero, tries once.
@@ -151,7 +154,11 @@ impl Store for MboxStore {
         let from_line = from_line::format(&envelope.reverse_path, Timestamp::now());
         let queued = (!remote.is_empty()).then(|| from_line.clone() + &queue::envelope_block(remote));
         let message = Message { names, from_line, queued, text };
-        commit::deliver(&self.place, message, self.lock_timeout).await
+        commit::deliver(&self.place, message, self.lock_timeout).await?;
+        if !remote.is_empty() {
+            self.queued.notify_one();
+        }
+        Ok(())
     }
 
     async fn open(&self, mailbox: &Mailbox) -> Result<MboxMaildrop, StoreError> {

@@ -20,6 +20,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::pin::pin;
@@ -158,6 +159,14 @@ impl Queue for MboxStore {
         });
         Ok(claim.await?.flatten())
     }
+
+    async fn queued(&self) {
+        self.queued.notified().await;
+    }
+
+    async fn listening(&self) -> Result<Vec<SocketAddr>, StoreError> {
+        self.who_listens().await
+    }
 }
 
 impl MboxStore {
@@ -185,6 +194,11 @@ impl MboxStore {
 impl Claim for MboxClaim {
     fn envelope(&self) -> &Envelope {
         &self.envelope
+    }
+
+    fn item(&self) -> Option<Item> {
+        let Held { id, .. } = *self.held.as_ref()?;
+        Some(Item { id, envelope: Some(self.envelope.clone()), octets: self.text.octets() })
     }
 
     fn accepted(&self) -> Option<&str> {

@@ -26,7 +26,7 @@ enum SideFile<'a> {
     Passing,
     /// Made for a moment by a process that is gone.
     Left,
-    /// Empty, and there for its locks.
+    /// There for its locks.
     Lock,
     /// The index of this mailbox.
     Index(&'a str),
@@ -40,7 +40,7 @@ impl<'a> SideFile<'a> {
         let known = |suffix| file.strip_suffix(suffix).filter(|name| is_known_name(name));
         if file == "journal" {
             Self::Journal
-        } else if file == "mqueue.claims" || known(".maildrop").is_some() {
+        } else if ["mqueue.claims", "listening"].contains(&file) || known(".maildrop").is_some() {
             Self::Lock
         } else if let Some(name) = known(".index") {
             Self::Index(name)
