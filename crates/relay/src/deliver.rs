@@ -12,8 +12,9 @@ use crate::dial::Link;
 use crate::drive::drive;
 use crate::ledger::Ledger;
 use crate::name;
-use crate::resolve::{LOOK_UP, Resolver};
-use crate::route::Host;
+use crate::own;
+use crate::resolve::Resolver;
+use crate::route::{self, Host};
 use crate::source::Source;
 
 /// The port of SMTP.
@@ -59,7 +60,7 @@ pub struct Relay {
     pub resolver: Resolver,
     /// The port to dial, [`SMTP_PORT`] but for tests and odd networks.
     pub port: u16,
-    /// Caps every time limit: that of a look-up, of connecting, and of each reply and block.
+    /// Caps every time limit: that of a question to a name server, of connecting, and of each reply and block.
     pub timeout: Option<Duration>,
     /// What we call ourselves, a domain ([`crate::name::of_system`]); `None` for the literal of the address that a
     /// connection comes from (RFC 5321 §4.1.4).
@@ -75,10 +76,13 @@ impl Relay {
     /// future is dropped the connection closes; up to the final dot no peer has the message then. From the final dot on,
     /// which [`Event::Entry`] tells of with [`Entry::SaidOctets`], it is better ended by `go_on`: what is known is
     /// reported then.
+    ///
+    /// A host at which one of ours is `listening` gets nothing, nor do those behind it (C-F7).
     pub async fn deliver(
         &self,
         envelope: &Envelope,
         source: &mut impl Source,
+        listening: &[SocketAddr],
         observe: Observe<'_>,
         go_on: GoOn<'_>,
     ) -> Vec<(Address, Report)> {
@@ -86,7 +90,9 @@ impl Relay {
             return Vec::new();
         };
         debug_assert!(envelope.forward_paths.iter().all(|path| path.is_at(domain)), "recipients of several domains");
-        match self.resolver.route_within(domain, self.capped(LOOK_UP)).await {
+        let is_own = |ip| own::is_own(listening, SocketAddr::new(ip, self.port), own::is_local);
+        let route = self.resolver.route_within(domain, self.timeout.unwrap_or(Duration::MAX)).await;
+        match route.and_then(|hosts| route::without_loop(domain, hosts, is_own)) {
             Ok(hosts) => self.try_hosts(&hosts, envelope, source, observe, go_on).await,
             Err(error) => {
                 let report = Report { outcome: error.outcome(), host: None };

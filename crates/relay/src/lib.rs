@@ -14,12 +14,15 @@ pub mod deliver;
 pub mod name;
 pub mod resolve;
 pub mod route;
+mod servers;
 pub mod source;
 pub mod trace;
 
 mod dial;
 mod drive;
 mod ledger;
+mod own;
+mod question;
 
 pub use deliver::{Event, Relay, Report};
 pub use resolve::Resolver;

@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pillarbox_proto::client::Outcome;
 
+/// Most hosts that are looked up for a route: enough to see whether one of them is ourselves.
+pub const LOOK_UPS_MAX: usize = 20;
+
 /// Most hosts that a route names. RFC 5321 §5.1 lets a client limit how many it tries, if they are two or more.
 pub const HOSTS_MAX: usize = 10;
 
@@ -17,6 +20,8 @@ pub const ADDRESSES_MAX: usize = 4;
 pub struct Host {
     /// Its name, without a dot at the end, or the address literal that names it.
     pub name: String,
+    /// The preference of its MX record; 0 where there is none.
+    pub preference: u16,
     /// Where it can be dialed, in the order to try; never empty.
     pub addresses: Vec<IpAddr>,
 }
@@ -36,6 +41,9 @@ pub enum RouteError {
     /// What stands behind the `@` is neither a name nor an address literal that can be dialed.
     #[error("{0} cannot be dialed")]
     NotDialable(String),
+    /// Its mail would come back to us (RFC 5321 §5.1).
+    #[error("mail loop: the mail of {0} leads back to this host, which does not know the domain")]
+    Loop(String),
     /// The DNS gave no answer to rely on: no reply in time, SERVFAIL, REFUSED.
     #[error("DNS look-up of {name} failed: {why}")]
     Unanswered {
@@ -63,7 +71,7 @@ impl RouteError {
 /// The mail hosts of the MX records, best first, each as `(preference, name)` with an empty name for the root. Hosts
 /// of equal preference come in random order, "to spread the load" (RFC 5321 §5.1). Names that cannot be hosts are left
 /// out: nothing good can come of dialing them.
-pub(crate) fn exchangers(domain: &str, mut records: Vec<(u16, String)>) -> Result<Vec<String>, RouteError> {
+pub(crate) fn exchangers(domain: &str, mut records: Vec<(u16, String)>) -> Result<Vec<(u16, String)>, RouteError> {
     // RFC 7505 §3 wants the null MX to be the only record. Where it is not, it names no host all the same.
     records.retain(|(_, name)| !name.is_empty());
     if records.is_empty() {
@@ -71,22 +79,46 @@ pub(crate) fn exchangers(domain: &str, mut records: Vec<(u16, String)>) -> Resul
     }
     fastrand::shuffle(&mut records);
     records.sort_by_key(|(preference, _)| *preference);
-    let mut names: Vec<String> = Vec::new();
-    for (_, name) in records {
-        if is_host_name(&name) && !names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
-            names.push(name);
+    let mut hosts: Vec<(u16, String)> = Vec::new();
+    for (preference, name) in records {
+        if is_host_name(&name) && !hosts.iter().any(|(_, known)| known.eq_ignore_ascii_case(&name)) {
+            hosts.push((preference, name));
         }
     }
-    names.truncate(HOSTS_MAX);
-    if names.is_empty() { Err(RouteError::NoAddress(domain.to_owned())) } else { Ok(names) }
+    hosts.truncate(LOOK_UPS_MAX);
+    if hosts.is_empty() { Err(RouteError::NoAddress(domain.to_owned())) } else { Ok(hosts) }
 }
 
-/// The addresses of a host to try, at most [`ADDRESSES_MAX`] of each kind, in the order the DNS gave them (RFC 5321
-/// §5.1). IPv4 first: fewer hosts distrust mail from there, and more networks reach it.
+/// The addresses of a host that can be dialed, in the order the DNS gave them (RFC 5321 §5.1). IPv4 first: fewer hosts
+/// distrust mail from there, and more networks reach it.
 pub(crate) fn dialable(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> Vec<IpAddr> {
     let v4 = v4.iter().copied().map(IpAddr::from);
-    let v6 = v6.iter().copied().map(IpAddr::from);
-    v4.filter(is_one_host).take(ADDRESSES_MAX).chain(v6.filter(is_one_host).take(ADDRESSES_MAX)).collect()
+    v4.chain(v6.iter().copied().map(IpAddr::from)).filter(is_one_host).collect()
+}
+
+/// The hosts to try for a domain's mail, at most [`HOSTS_MAX`], each with at most [`ADDRESSES_MAX`] addresses of each
+/// kind. Where one is ourselves, only those that are preferred to it are left: the others would bring the mail back
+/// (RFC 5321 §5.1).
+pub(crate) fn without_loop(
+    domain: &str,
+    mut hosts: Vec<Host>,
+    is_own: impl Fn(IpAddr) -> bool,
+) -> Result<Vec<Host>, RouteError> {
+    let ourselves = |host: &&Host| host.addresses.iter().any(|&address| is_own(address));
+    if let Some(own) = hosts.iter().filter(ourselves).map(|host| host.preference).min() {
+        hosts.retain(|host| host.preference < own);
+    }
+    hosts.truncate(HOSTS_MAX);
+    for host in &mut hosts {
+        let mut left = [ADDRESSES_MAX; 2];
+        host.addresses.retain(|address| {
+            let left = &mut left[usize::from(address.is_ipv6())];
+            let is_tried = *left > 0;
+            *left = left.saturating_sub(1);
+            is_tried
+        });
+    }
+    if hosts.is_empty() { Err(RouteError::Loop(domain.to_owned())) } else { Ok(hosts) }
 }
 
 /// The host that an address literal names (RFC 5321 §4.1.3), or `None` if it is a domain.
@@ -97,7 +129,7 @@ pub(crate) fn literal(domain: &str) -> Option<Result<Host, RouteError>> {
         _ => inner.parse::<Ipv4Addr>().ok().map(IpAddr::from),
     };
     Some(match address.filter(is_one_host) {
-        Some(address) => Ok(Host { name: domain.to_owned(), addresses: vec![address] }),
+        Some(address) => Ok(Host { name: domain.to_owned(), preference: 0, addresses: vec![address] }),
         None => Err(RouteError::NotDialable(domain.to_owned())),
     })
 }

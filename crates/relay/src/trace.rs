@@ -16,6 +16,46 @@ pub fn received_line(by: &str, at: &str) -> String {
     format!("Received: from localhost (localhost [127.0.0.1])\r\n\tby {by}{fold}{with};\r\n\t{at}\r\n")
 }
 
+/// Received lines of a text that are no sign of a loop yet (RFC 5321 §6.3): "normally at least 100" is for those who
+/// have no other sign; hardly any mail comes through more than twenty hosts.
+pub const RECEIVED_MAX: usize = 50;
+
+/// Counts the Received lines in the header of a text that comes in pieces.
+#[derive(Debug, Default)]
+pub struct ReceivedLines {
+    count: usize,
+    /// How the line begins that has begun.
+    line: Vec<u8>,
+    is_over: bool,
+}
+
+impl ReceivedLines {
+    const FIELD: &[u8] = b"Received:";
+
+    /// Takes the next octets; whether that was the whole header, or there are more than [`RECEIVED_MAX`].
+    pub fn is_enough(&mut self, octets: &[u8]) -> bool {
+        for &octet in octets {
+            if self.is_over || self.is_loop() {
+                break;
+            }
+            if octet != b'\n' {
+                self.line.extend((self.line.len() < Self::FIELD.len()).then_some(octet));
+                continue;
+            }
+            self.is_over = matches!(&self.line[..], b"" | b"\r");
+            self.count += usize::from(self.line.eq_ignore_ascii_case(Self::FIELD));
+            self.line.clear();
+        }
+        self.is_over || self.is_loop()
+    }
+
+    /// Whether the text must have come here before.
+    #[must_use]
+    pub fn is_loop(&self) -> bool {
+        self.count > RECEIVED_MAX
+    }
+}
+
 /// Longest line that is not folded, in octets, without its CR LF; below the 78 of RFC 5322 §2.1.1.
 const LINE_OCTETS: usize = 77;
 

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::*;
 
 fn order(records: &[(u16, &str)]) -> Result<Vec<String>, RouteError> {
-    exchangers("example.org", records.iter().map(|&(preference, name)| (preference, name.to_owned())).collect())
+    let records = records.iter().map(|&(preference, name)| (preference, name.to_owned())).collect();
+    Ok(exchangers("example.org", records)?.into_iter().map(|(_, name)| name).collect())
 }
 
 /// holds C-F3
@@ -37,11 +38,47 @@ fn addresses_and_localhost_are_no_host_names() {
 #[test]
 fn a_domain_does_not_make_us_dial_without_end() {
     let records: Vec<_> = (0..1000).map(|n| (n, format!("mx{n}.example.org"))).collect();
-    assert_eq!(exchangers("example.org", records).unwrap().len(), HOSTS_MAX);
+    assert_eq!(exchangers("example.org", records).unwrap().len(), LOOK_UPS_MAX);
     let many: Vec<_> = (0..100).map(|n| Ipv4Addr::new(192, 0, 2, n)).collect();
-    let addresses = dialable(&many, &[Ipv6Addr::LOCALHOST]);
-    assert_eq!(addresses.len(), ADDRESSES_MAX + 1);
-    assert_eq!(addresses[ADDRESSES_MAX], IpAddr::from(Ipv6Addr::LOCALHOST));
+    let hosts = (0..100).map(|n| Host { addresses: dialable(&many, &[Ipv6Addr::LOCALHOST]), ..host(n, "") });
+    let hosts = without_loop("example.org", hosts.collect(), |_| false).unwrap();
+    assert_eq!(hosts.len(), HOSTS_MAX);
+    for host in hosts {
+        assert_eq!(host.addresses.len(), ADDRESSES_MAX + 1);
+        assert_eq!(host.addresses[ADDRESSES_MAX], IpAddr::from(Ipv6Addr::LOCALHOST));
+    }
+}
+
+/// A host with these addresses, named after its preference.
+fn host(preference: u16, addresses: &str) -> Host {
+    let addresses = addresses.split_whitespace().map(|address| address.parse().unwrap()).collect();
+    Host { name: format!("mx{preference}"), preference, addresses }
+}
+
+/// holds C-F7
+#[test]
+fn a_list_is_cut_where_it_leads_to_ourselves() {
+    let own: IpAddr = "192.0.2.9".parse().unwrap();
+    for (hosts, left) in [
+        (&[(1, "192.0.2.1"), (2, "192.0.2.2"), (3, "192.0.2.3")][..], Some(3)),
+        (&[(1, "192.0.2.1"), (2, "192.0.2.2 192.0.2.9"), (3, "192.0.2.3")], Some(1)),
+        // One of those that are preferred equally.
+        (&[(1, "192.0.2.1"), (2, "192.0.2.2"), (2, "192.0.2.9"), (2, "192.0.2.3"), (3, "192.0.2.4")], Some(1)),
+        (&[(7, "192.0.2.1"), (7, "192.0.2.9")], None),
+        (&[(0, "192.0.2.9"), (5, "192.0.2.1")], None),
+        // Behind as many addresses and hosts as are tried.
+        (&[(1, "192.0.2.1"), (2, "192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5 192.0.2.9")], Some(1)),
+        (&[(9, "192.0.2.1"); HOSTS_MAX + 5], Some(HOSTS_MAX)),
+    ] {
+        let given = hosts.iter().map(|&(preference, addresses)| host(preference, addresses)).collect();
+        let cut = without_loop("example.org", given, |address| address == own);
+        let names = cut.map(|hosts| hosts.into_iter().map(|host| host.name).collect::<Vec<_>>());
+        let expected = left.map(|left| hosts[..left].iter().map(|(number, _)| format!("mx{number}")).collect());
+        assert_eq!(names, expected.ok_or_else(|| RouteError::Loop("example.org".to_owned())), "{hosts:?}");
+    }
+    let mut equals = vec![host(5, "192.0.2.1"); HOSTS_MAX];
+    equals.push(host(5, "192.0.2.9"));
+    without_loop("example.org", equals, |address| address == own).unwrap_err();
 }
 
 /// holds C-F3
@@ -51,7 +88,7 @@ fn literals_name_their_address() {
         [("[192.0.2.1]", "192.0.2.1"), ("[IPv6:2001:db8::1]", "2001:db8::1"), ("[ipv6:::1]", "::1")]
     {
         let host = literal(domain).unwrap().unwrap();
-        assert_eq!(host, Host { name: domain.to_owned(), addresses: vec![address.parse().unwrap()] });
+        assert_eq!(host, Host { name: domain.to_owned(), preference: 0, addresses: vec![address.parse().unwrap()] });
     }
     for domain in [
         "[0.0.0.0]",

@@ -24,3 +24,30 @@ fn is_folded_wherever_a_long_name_allows() {
         assert!(line.replace("\r\n\t", " ").contains(&format!("by {by} (Pillarbox) with SMTP; Wed, ")), "{line}");
     }
 }
+
+/// holds C-F7
+#[test]
+fn received_lines_of_the_header_are_counted() {
+    let line = "Received: from a\r\n\tby b;\r\n\tdate\r\n";
+    for (text, expected) in [
+        (line.repeat(RECEIVED_MAX) + "\r\n" + &line.repeat(9), false),
+        (line.repeat(RECEIVED_MAX + 1) + "\r\n", true),
+        (line.to_uppercase().repeat(RECEIVED_MAX + 1), true),
+        ("Subject: x\r\n".to_owned() + &line.replace("R", "r").repeat(RECEIVED_MAX + 1), true),
+        (line.repeat(RECEIVED_MAX) + "X-Received: x\r\n Received: x\r\nReceived-SPF: x\r\nReceive:\r\n", false),
+        (line.repeat(RECEIVED_MAX) + "\r\nReceived: x\r\n", false),
+        (line.repeat(RECEIVED_MAX).replace("\r\n", "\n") + "\nReceived: x\n", false),
+        (String::new(), false),
+        ("\r\n".to_owned() + &line.repeat(RECEIVED_MAX + 1), false),
+    ] {
+        for piece in [1, 2, 7, text.len().max(1)] {
+            let mut received = ReceivedLines::default();
+            let enough = text.as_bytes().chunks(piece).any(|octets| received.is_enough(octets));
+            assert_eq!(received.is_loop(), expected, "{text}");
+            assert!(enough || !expected);
+        }
+    }
+    // Behind the header nothing is read.
+    assert!(ReceivedLines::default().is_enough(b"a: b\r\n\r\n"));
+    assert!(!ReceivedLines::default().is_enough(b"a: b\r\n"));
+}

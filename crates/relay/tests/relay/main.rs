@@ -5,10 +5,13 @@
 
 mod deliver;
 mod dns;
+mod failures;
+#[allow(dead_code, reason = "shared with the tests of the programs")]
 mod peer;
 mod route;
 mod text;
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -29,15 +32,17 @@ struct Net {
     events: Mutex<Vec<String>>,
     /// After so many connections no further one is opened.
     connections_max: usize,
+    /// Where servers of ours listen.
+    listening: Vec<SocketAddr>,
 }
 
 impl Net {
     async fn start(zone: &str, peers: &[(&str, Rules)]) -> Self {
         let dns = Dns::start(zone).await;
         let peers = Peers::start(peers).await;
-        let resolver = Resolver::at(dns.at).unwrap();
+        let resolver = Resolver::at(dns.at);
         let relay = Relay { resolver, port: peers.port, timeout: None, hello: Some("here.example.com".to_owned()) };
-        Self { dns, peers, relay, events: Mutex::default(), connections_max: usize::MAX }
+        Self { dns, peers, relay, events: Mutex::default(), connections_max: usize::MAX, listening: Vec::new() }
     }
 
     /// A domain `example.org` with a host on each of 127.0.0.2, 127.0.0.3 and so on, in this order.
@@ -63,7 +68,8 @@ impl Net {
             forward_paths: to.iter().map(|to| address(to)).collect(),
         };
         let observe = |_fd, event: Event| self.events.lock().unwrap().push(show(&event));
-        let reports = self.relay.deliver(&envelope, &mut Octets::new(text), &observe, &|| self.goes_on()).await;
+        let reports =
+            self.relay.deliver(&envelope, &mut Octets::new(text), &self.listening, &observe, &|| self.goes_on()).await;
         assert_eq!(reports.iter().map(|(address, _)| address.clone()).collect::<Vec<_>>(), envelope.forward_paths);
         let show = |report: &pillarbox_relay::Report| match &report.host {
             Some(host) => format!("{} ({host})", report.outcome),

@@ -46,10 +46,20 @@ impl Peers {
     /// Starts a peer on each of these addresses.
     pub(crate) async fn start(peers: &[(&str, Rules)]) -> Self {
         let (port, listeners) = loop {
-            if let Some(listeners) = listen(peers).await {
+            if let Some(listeners) = listen(0, peers).await {
                 break listeners;
             }
         };
+        Self::serve(port, listeners, peers)
+    }
+
+    /// Starts them at this port; `None` if somebody else has it on one of the addresses.
+    pub(crate) async fn at(port: u16, peers: &[(&str, Rules)]) -> Option<Self> {
+        let (port, listeners) = listen(port, peers).await?;
+        Some(Self::serve(port, listeners, peers))
+    }
+
+    fn serve(port: u16, listeners: Vec<TcpListener>, peers: &[(&str, Rules)]) -> Self {
         let mut all = Vec::new();
         let mut tasks = JoinSet::new();
         for (listener, &(_, rules)) in listeners.into_iter().zip(peers) {
@@ -69,8 +79,7 @@ impl Peers {
 }
 
 /// All listeners on one port, or `None` if somebody else has it on one of the addresses.
-async fn listen(peers: &[(&str, Rules)]) -> Option<(u16, Vec<TcpListener>)> {
-    let mut port = 0;
+async fn listen(mut port: u16, peers: &[(&str, Rules)]) -> Option<(u16, Vec<TcpListener>)> {
     let mut listeners = Vec::new();
     for (address, _) in peers {
         let address: IpAddr = address.parse().unwrap();

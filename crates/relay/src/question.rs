@@ -1,0 +1,113 @@
+//! A question to a name server, and what its replies say (RFC 1035 §4).
+//!
+//! Pure: octets go out and come in. Of a reply only what answers the question is read; what else stands in it may be
+//! whatever it is. Sending is [`crate::resolve`].
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+
+/// Octets of an answer that we take over UDP where TCP is refused (EDNS, RFC 6891): what goes through every network
+/// unfragmented.
+const UDP_LARGE_OCTETS: u16 = 1232;
+
+/// One question. Each is asked once: the next one has another id.
+#[derive(Debug)]
+pub(crate) struct Question {
+    id: u16,
+    query: Query,
+}
+
+/// What a name server says to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// These are the records, aliases followed.
+    Records(Vec<RData>),
+    /// The name is an alias of this one, of which the server says nothing.
+    Alias(Name),
+    /// The name is there, such records are not.
+    NoRecords,
+    /// There is no such name (NXDOMAIN).
+    NoName,
+    /// The answer is too long for a datagram.
+    Truncated,
+}
+
+impl Question {
+    pub(crate) fn new(name: Name, kind: RecordType) -> Self {
+        // Every `RandomState` has other keys, which nobody else knows.
+        let random = RandomState::new().build_hasher().finish();
+        Self { id: random as u16, query: Query::query(name, kind) }
+    }
+
+    /// The message that asks. EDNS only where it must be: some servers refuse it, and some swallow it.
+    pub(crate) fn octets(&self, edns: bool) -> Vec<u8> {
+        let mut message = Message::new(self.id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(self.query.clone());
+        if edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(UDP_LARGE_OCTETS);
+            message.set_edns(edns);
+        }
+        // A name that was parsed can be written.
+        message.to_vec().unwrap_or_default()
+    }
+
+    /// What a reply says. `Err` has in words why this server cannot tell; `None`: it is no reply to this question, and
+    /// the one that was meant for us may still come. There is nothing more to be had where it came `over_tcp`.
+    pub(crate) fn read(&self, octets: &[u8], over_tcp: bool) -> Option<Result<Reply, String>> {
+        let decoder = &mut BinDecoder::new(octets);
+        let Ok(header) = Header::read(decoder) else { return Some(Err("not a DNS message".to_owned())) };
+        let Header { metadata, counts } = header;
+        if metadata.id != self.id || metadata.message_type != MessageType::Response {
+            return None;
+        }
+        match metadata.response_code {
+            ResponseCode::NoError | ResponseCode::NXDomain => {}
+            // Who refuses need not repeat the question.
+            code => return Some(Err(code.to_string())),
+        }
+        if counts.queries != 1 || Query::read(decoder).ok()? != self.query {
+            return None;
+        }
+        if metadata.truncation && !over_tcp {
+            return Some(Ok(Reply::Truncated));
+        }
+        let records: Result<Vec<_>, _> = (0..counts.answers).map(|_| Record::read(decoder)).collect();
+        let Ok(records) = records else { return Some(Err("an answer that cannot be read".to_owned())) };
+        let is_lame = !metadata.authoritative && !metadata.recursion_available;
+        Some(match self.follow(&records) {
+            Reply::NoRecords if metadata.response_code == ResponseCode::NXDomain => Ok(Reply::NoName),
+            Reply::Alias(_) if metadata.response_code == ResponseCode::NXDomain => Ok(Reply::NoName),
+            Reply::NoRecords if is_lame => Err("it neither knows nor asks others".to_owned()),
+            reply => Ok(reply),
+        })
+    }
+
+    /// The records that are asked for, at the end of a chain of aliases.
+    fn follow(&self, records: &[Record]) -> Reply {
+        let mut name = self.query.name();
+        // A chain is no longer than the answer; a ring would be.
+        for _ in 0..=records.len() {
+            let mut of_name = records.iter().filter(|record| record.name == *name);
+            let found: Vec<_> =
+                of_name.clone().filter(|record| record.record_type() == self.query.query_type()).collect();
+            if !found.is_empty() {
+                return Reply::Records(found.into_iter().map(|record| record.data.clone()).collect());
+            }
+            match of_name.find_map(|record| if let RData::CNAME(alias) = &record.data { Some(&alias.0) } else { None })
+            {
+                Some(alias) => name = alias,
+                None => break,
+            }
+        }
+        if name == self.query.name() { Reply::NoRecords } else { Reply::Alias(name.clone()) }
+    }
+}
+
+#[cfg(test)]
+#[path = "question/tests.rs"]
+mod tests;
