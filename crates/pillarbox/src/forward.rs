@@ -1,26 +1,36 @@
 //! Sending the queue on: each item once, each domain of it in a transaction of its own (C-F3 to C-F5).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::future;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pillarbox_proto::client::Outcome;
 use pillarbox_proto::{Address, Entry, Envelope};
-use pillarbox_relay::{Event, Relay, Report, Resolver, Source, name, trace};
+use pillarbox_relay::trace::{self, RECEIVED_MAX, ReceivedLines};
+use pillarbox_relay::{Event, Relay, Report, Resolver, Source, name};
 use pillarbox_server::{Log, Transcript};
-use pillarbox_store::{Claim, Queue, StoreError, Text};
+use pillarbox_store::{Claim, Item, Queue, StoreError, Text};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{self, Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Sending;
-use crate::failure::{Failure, exit};
+
+mod agenda;
+
+use agenda::Agenda;
+pub use agenda::DOMAIN_AT_ONCE;
 
 /// Items that are sent at the same time. A host that is slow then holds up this many at the most.
 pub const ITEMS_AT_ONCE: usize = 20;
+
+/// After the queue was listed it is left alone for so many times longer than that took.
+const LIST_PAUSE: u32 = 10;
 
 /// Sends what is in a queue.
 #[derive(Clone)]
@@ -52,21 +62,11 @@ impl std::fmt::Display for Line {
 }
 
 impl<Q: Queue> Forwarder<Q> {
-    /// A forwarder for this queue.
-    ///
-    /// # Errors
-    /// When the system's DNS configuration cannot be used.
-    pub fn new(queue: Q, options: &Sending, transcript: Option<Transcript>) -> Result<Self, Failure> {
-        let resolver = match options.resolver {
-            Some(server) => Resolver::at(server),
-            None => Resolver::system(),
-        };
-        let resolver = resolver.map_err(|error| {
-            let what = format!("no DNS server is known: {error}; name one with --resolver");
-            Failure::new(exit::OS_ERROR, what)
-        })?;
-        let relay = Relay { resolver, port: options.remote_port, timeout: options.timeout, hello: name::of_system() };
-        Ok(Self { queue, relay, transcript })
+    /// A forwarder for this queue, which dials this port of other hosts.
+    pub fn new(queue: Q, options: &Sending, port: u16, transcript: Option<Transcript>) -> Self {
+        let resolver = options.resolver.map_or_else(Resolver::system, Resolver::at);
+        let relay = Relay { resolver, port, timeout: options.timeout, hello: name::of_system() };
+        Self { queue, relay, transcript }
     }
 
     /// Tries every item once, those that nobody else is sending. `tell` gets a line for each recipient as soon as it is
@@ -80,13 +80,7 @@ impl<Q: Queue> Forwarder<Q> {
     /// When the queue cannot be read.
     pub async fn run(&self, stop: &CancellationToken, mut tell: impl FnMut(Line)) -> Result<Option<usize>, StoreError> {
         let (lines, mut told) = mpsc::unbounded_channel();
-        let mut items = self.queue.browse().await?;
-        items.retain(|item| {
-            if item.envelope.is_none() {
-                tell(Line::Item("mqueue: an entry without an envelope that can be read; it stays as it is".to_owned()));
-            }
-            item.envelope.is_some()
-        });
+        let mut items = readable(self.queue.browse().await?, &mut tell);
         // Equal items have one claim: while one of them is sent, the others are taken for claimed. They get a second
         // turn.
         for turn in 0..2 {
@@ -105,7 +99,7 @@ impl<Q: Queue> Forwarder<Q> {
                 let (forwarder, lines, stop) = (self.clone(), lines.clone(), stop.clone());
                 sending.spawn(async move {
                     match forwarder.queue.claim(&item).await {
-                        Ok(Some(claim)) => forwarder.send(claim, &stop, &lines).await,
+                        Ok(Some(claim)) => drop(forwarder.send(claim, &stop, &lines).await),
                         Ok(None) => return Some(item),
                         Err(error) => drop(lines.send(Line::Item(format!("mqueue: {error}")))),
                     }
@@ -128,8 +122,92 @@ impl<Q: Queue> Forwarder<Q> {
         if stop.is_cancelled() { Ok(None) } else { Ok(Some(self.queue.browse().await?.len())) }
     }
 
-    /// Sends one item to each of its domains, in turn.
-    async fn send(&self, mut claim: Q::Claim, stop: &CancellationToken, lines: &mpsc::UnboundedSender<Line>) {
+    /// Sends what is queued by this process as soon as it is, and what others have queued or could not be sent after each
+    /// `interval`, until it is stopped. Items are independent: one whose host is silent holds up no other, as long as
+    /// there are not [`ITEMS_AT_ONCE`] such, or [`DOMAIN_AT_ONCE`] for one domain.
+    pub async fn watch(&self, interval: Duration, stop: &CancellationToken, mut tell: impl FnMut(Line)) {
+        let (lines, mut told) = mpsc::unbounded_channel();
+        let (mut agenda, mut sending, mut items) = (Agenda::default(), JoinSet::new(), HashMap::new());
+        let mut rounds = time::interval(interval);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut is_to_list, mut listed) = (false, Instant::now());
+        loop {
+            while let Some(item) = agenda.next() {
+                let (forwarder, lines, stop, item_now) = (self.clone(), lines.clone(), stop.clone(), item.clone());
+                let task = sending.spawn(async move { forwarder.try_once(item_now, &stop, &lines).await });
+                items.insert(task.id(), item);
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(line) = told.recv() => tell(line),
+                Some(ended) = sending.join_next_with_id() => {
+                    // An item at which we have panicked stays where it is.
+                    let (task, left) = ended.map_or_else(|error| (error.id(), None), |(task, left)| (task, Some(left)));
+                    if let Some(item) = items.remove(&task) {
+                        is_to_list |= agenda.ended(&item, left.unwrap_or_else(|| Some(item.clone())));
+                    }
+                }
+                _ = rounds.tick() => {
+                    agenda.renew();
+                    is_to_list = true;
+                }
+                () = self.queue.queued(), if !is_to_list => is_to_list = true,
+                () = time::sleep_until(listed), if is_to_list => {
+                    is_to_list = false;
+                    let begun = Instant::now();
+                    match self.queue.browse().await {
+                        Ok(items) => agenda.listed(readable(items, &mut tell)),
+                        Err(error) => tell(Line::Item(format!("mqueue: {error}"))),
+                    }
+                    // Listing a long queue must not keep others from it.
+                    listed = Instant::now() + LIST_PAUSE * begun.elapsed();
+                }
+            }
+        }
+        while !sending.is_empty() {
+            tokio::select! {
+                Some(line) = told.recv() => tell(line),
+                Some(_) = sending.join_next() => {}
+            }
+        }
+        while let Ok(line) = told.try_recv() {
+            tell(line);
+        }
+    }
+
+    /// Sends an item, if nobody else does. Gives what is left of it.
+    async fn try_once(
+        &self,
+        item: Item,
+        stop: &CancellationToken,
+        lines: &mpsc::UnboundedSender<Line>,
+    ) -> Option<Item> {
+        match self.queue.claim(&item).await {
+            Ok(Some(claim)) => return self.send(claim, stop, lines).await,
+            Ok(None) => {}
+            // Whoever would hear it may be gone.
+            Err(error) => drop(lines.send(Line::Item(format!("mqueue: {error}")))),
+        }
+        Some(item)
+    }
+
+    /// Sends one item to each of its domains, in turn. Gives what is left of it.
+    async fn send(
+        &self,
+        mut claim: Q::Claim,
+        stop: &CancellationToken,
+        lines: &mpsc::UnboundedSender<Line>,
+    ) -> Option<Item> {
+        let item = claim.item();
+        if goes_round(claim.text()).await {
+            let outcome = Outcome::Failed(format!("mail loop: it has come through more than {RECEIVED_MAX} hosts"));
+            for address in &claim.envelope().forward_paths {
+                let report = Report { outcome: outcome.clone(), host: None };
+                let _ = lines.send(Line::Recipient(address.clone(), report));
+            }
+            return item;
+        }
         let by = self.relay.hello.clone().unwrap_or_else(|| "localhost".to_owned());
         let accepted = claim.accepted().unwrap_or("Thu, 1 Jan 1970 00:00:00 +0000");
         let mut source = Outgoing {
@@ -141,8 +219,10 @@ impl<Q: Queue> Forwarder<Q> {
             // A claim that was lost has nobody left.
             let envelope = at_domain(claim.envelope(), &domain);
             if envelope.forward_paths.is_empty() || stop.is_cancelled() {
-                return;
+                break;
             }
+            // If nobody can say it, a loop ends by its Received lines.
+            let listening = self.queue.listening().await.unwrap_or_default();
             let is_in_doubt = AtomicBool::new(false);
             let observe = |connection, event| {
                 if let Event::Entry(Entry::SaidOctets(_)) = event {
@@ -159,8 +239,8 @@ impl<Q: Queue> Forwarder<Q> {
             };
             let reports = tokio::select! {
                 biased;
-                reports = self.relay.deliver(&envelope, &mut source, &observe, &go_on) => reports,
-                () = stopped_before_the_dot => return,
+                reports = self.relay.deliver(&envelope, &mut source, &listening, &observe, &go_on) => reports,
+                () = stopped_before_the_dot => break,
             };
             let delivered = |(_, report): &&(Address, Report)| matches!(report.outcome, Outcome::Delivered(_));
             let done: Vec<Address> = reports.iter().filter(delivered).map(|(address, _)| address.clone()).collect();
@@ -171,9 +251,10 @@ impl<Q: Queue> Forwarder<Q> {
             }
             if let Err(error) = settled {
                 let _ = lines.send(Line::Item(format!("mqueue: {error}; who has got the mail may get it again")));
-                return;
+                return item;
             }
         }
+        claim.item()
     }
 
     fn observe(&self, connection: RawFd, event: Event) {
@@ -184,6 +265,30 @@ impl<Q: Queue> Forwarder<Q> {
             Event::Closed => log.note(format_args!("Connection closed")),
         }
     }
+}
+
+/// Those whose envelope can be read.
+fn readable(mut items: Vec<Item>, tell: &mut impl FnMut(Line)) -> Vec<Item> {
+    items.retain(|item| {
+        if item.envelope.is_none() {
+            tell(Line::Item("mqueue: an entry without an envelope that can be read; it stays as it is".to_owned()));
+        }
+        item.envelope.is_some()
+    });
+    items
+}
+
+/// Whether a text has come through so many hosts that it must be going round (RFC 5321 §6.3).
+async fn goes_round(text: &Arc<Text>) -> bool {
+    let mut received = ReceivedLines::default();
+    let mut at = 0;
+    while let Ok(block) = text.block(at).await
+        && !block.is_empty()
+        && !received.is_enough(&block)
+    {
+        at += block.len() as u64;
+    }
+    received.is_loop()
 }
 
 /// The domains of an envelope, in the order of their names and in lower case; domains have no case.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pillarbox_proto::shown;
 use pillarbox_server::{Beside, Pool, Server, Service, Transcript, bind, raise_descriptor_limit, stop_on_signals};
-use pillarbox_store::MboxStore;
+use pillarbox_store::{Listening, MboxStore};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -61,6 +61,7 @@ pub struct Host {
     serving: Vec<JoinHandle<()>>,
     /// Stores whose repairs are told.
     stores: Vec<MboxStore>,
+    listening: Vec<Listening>,
 }
 
 impl Host {
@@ -80,11 +81,23 @@ impl Host {
         };
         let stderr = Transcript::on_stderr().map_err(failed)?;
         let beside = pool.beside();
-        Ok(Self { runtime, stop, stderr, verbose, pool, beside, connections, serving: Vec::new(), stores: Vec::new() })
+        Ok(Self {
+            runtime,
+            stop,
+            stderr,
+            verbose,
+            pool,
+            beside,
+            connections,
+            serving: Vec::new(),
+            stores: Vec::new(),
+            listening: Vec::new(),
+        })
     }
 
     /// Serves on `port` of each address, and says so on stdout: one line for each socket, once it listens. Addresses
-    /// that others can reach get a warning on stderr; `exposed` says in it what those may then do.
+    /// that others can reach get a warning on stderr; `exposed` says in it what those may then do. A server that takes mail
+    /// in says where it listens in the store that it takes it `into`: mail for elsewhere must not come back (C-F7).
     ///
     /// # Errors
     /// When the port cannot be had.
@@ -94,11 +107,16 @@ impl Host {
         addresses: &[IpAddr],
         port: u16,
         exposed: &str,
+        into: Option<&MboxStore>,
     ) -> Result<Vec<SocketAddr>, Failure> {
         let _inside = self.runtime.enter();
         let server = Server::new(service, bind(addresses, port)?, self.pool.room(self.connections))
             .with_transcript(self.transcript());
         let listening = server.addresses().map_err(|error| Failure::new(exit::OS_ERROR, error))?;
+        match into.map(|store| store.listen_at(&listening)).transpose() {
+            Ok(said) => self.listening.extend(said),
+            Err(error) => self.stderr.note(format_args!("warning: {error}; mail that comes back here is not noticed")),
+        }
         self.serving.push(self.runtime.spawn(server.run(self.stop.clone())));
         for address in &listening {
             say(format_args!("listening on {address}"));

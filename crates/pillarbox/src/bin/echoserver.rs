@@ -14,7 +14,7 @@ fn main() -> ExitCode {
             return Ok(());
         }
         let mut host = Host::start(options.common.verbose, 1, CONNECTIONS_MAX, Workers::EachCore)?;
-        host.serve(Echo, &options.common.addresses(), options.port, EXPOSED)?;
+        host.serve(Echo, &options.common.addresses(), options.port, EXPOSED, None)?;
         host.wait();
         Ok(())
     })

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         if options.verbose {
             host.tell_repairs(&store);
         }
-        let forwarder = Forwarder::new(store, &options.sending, host.transcript())?;
+        let forwarder = Forwarder::new(store, &options.sending, options.port, host.transcript());
         let stop = host.stop();
         let run = host.run(async move {
             let mut results = Results::default();

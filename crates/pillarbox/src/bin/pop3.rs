@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             host.tell_repairs(&store);
         }
         let service = pop3::Pop3 { store, beside: host.beside() };
-        host.serve(service, &options.common.addresses(), options.port, pop3::EXPOSED)?;
+        host.serve(service, &options.common.addresses(), options.port, pop3::EXPOSED, None)?;
         host.wait();
         Ok(())
     })

@@ -18,8 +18,9 @@ fn main() -> ExitCode {
         if options.common.verbose {
             host.tell_repairs(&store);
         }
-        let service = smtp::Smtp { store, message_max_octets: options.max_size, beside: host.beside() };
-        host.serve(service, &options.common.addresses(), options.port, smtp::EXPOSED)?;
+        let beside = host.beside();
+        let service = smtp::Smtp { store: store.clone(), message_max_octets: options.max_size, beside };
+        host.serve(service, &options.common.addresses(), options.port, smtp::EXPOSED, Some(&store))?;
         host.wait();
         Ok(())
     })

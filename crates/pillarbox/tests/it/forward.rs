@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pillarbox_store::MboxStore;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpListener;
@@ -317,7 +319,7 @@ async fn pillarbox_serve_sends_on_by_itself() {
     net.send(&["a@example.org"], "x");
     let mut command = std::process::Command::new(binary("pillarbox"));
     command.args(["serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--forward-every", "1s"]);
-    command.args(["--resolver", &net.dns.at.to_string(), "--port", &net.peers.port.to_string()]);
+    command.args(["--resolver", &net.dns.at.to_string(), "--remote-port", &net.peers.port.to_string()]);
     command.arg(net.dir.path()).stderr(Stdio::null());
     let mut program = tokio::task::spawn_blocking(|| Program::listen(command, 2)).await.unwrap();
     until("the first", || net.queue().is_empty()).await;
@@ -401,4 +403,254 @@ async fn literals_are_dialed_without_dns() {
     net.send(&["a@[127.0.0.3]"], "x");
     assert_eq!(net.forward(&[]).await, (0, "a@[127.0.0.3]: delivered: 250 taken ([127.0.0.3])".to_owned()));
     assert!(net.dns.asked().is_empty());
+}
+
+/// `pillarbox serve` over a folder of its own, which sends on at once; what could not be sent it does not try again for an
+/// hour.
+async fn serve(net: &Net) -> Program {
+    let mut command = std::process::Command::new(binary("pillarbox"));
+    command.args(["serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--forward-every", "1h"]);
+    command.args(["--resolver", &net.dns.at.to_string(), "--remote-port", &net.peers.port.to_string()]);
+    command.arg(net.dir.path()).stderr(Stdio::null());
+    tokio::task::spawn_blocking(|| Program::listen(command, 2)).await.unwrap()
+}
+
+/// holds C-F3
+#[tokio::test]
+async fn a_silent_host_holds_up_nobody_else() {
+    let mut net = Net::start(&[("GREETING", SILENT)], &[]).await;
+    net.smtp = serve(&net).await;
+    net.send(&["a@example.org"], "one");
+    until("a connection", || net.peers.heard("127.0.0.2").connections == 1).await;
+    net.send(&["b@other.example"], "two");
+    until("the second message", || net.peers.heard("127.0.0.3").texts.len() == 1).await;
+    // More for the silent host than are sent to one at once.
+    for number in 0..30 {
+        net.send(&["a@example.org"], &number.to_string());
+    }
+    net.send(&["b@other.example"], "three");
+    until("the third message", || net.peers.heard("127.0.0.3").texts.len() == 2).await;
+    assert!(net.peers.heard("127.0.0.2").connections <= 5);
+    net.smtp.stop();
+}
+
+/// The same message, sent twice within a second, is two messages. holds C-F4
+#[tokio::test]
+async fn what_is_queued_is_sent_at_once_and_so_is_its_twin() {
+    let mut net = Net::start(&[], &[]).await;
+    net.smtp = serve(&net).await;
+    for _ in 0..10 {
+        net.send(&["a@example.org", "b@other.example"], "x");
+    }
+    until("all of them", || net.queue().is_empty()).await;
+    for address in ["127.0.0.2", "127.0.0.3"] {
+        assert_eq!(net.peers.heard(address).texts.len(), 10);
+    }
+    net.smtp.stop();
+}
+
+/// Without being told, `pillarbox serve` sends nothing to anybody, and says so. holds C-F1
+#[tokio::test]
+async fn pillarbox_serve_sends_nothing_on_unless_it_is_told() {
+    let mut net = Net::start(&[], &[]).await;
+    let mut command = std::process::Command::new(binary("pillarbox"));
+    command.args(["serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
+    command.args(["--resolver", &net.dns.at.to_string(), "--remote-port", &net.peers.port.to_string()]);
+    command.arg(net.dir.path()).stderr(Stdio::null());
+    net.smtp = tokio::task::spawn_blocking(|| Program::listen(command, 2)).await.unwrap();
+    let mut hints = String::new();
+    while !hints.contains("Ctrl+C") {
+        hints += &(net.smtp.line().expect("more hints") + "\n");
+    }
+    let dir = net.dir.path().display();
+    assert!(hints.contains(&format!("Mail for other domains waits in {dir}/mqueue; ")), "{hints}");
+    let forward = binary("forward");
+    assert!(hints.contains(&format!("  {} {dir}\n", forward.display())), "{hints}");
+    net.send(&["a@example.org"], "x");
+    net.smtp.stop();
+    assert!(net.queue().contains("X-Envelope-To: <a@example.org>"));
+    assert!(net.dns.asked().is_empty());
+}
+
+/// A zone of which much leads to 127.0.0.1, where our `smtp` listens.
+const LOOPS: &str = "mx.example A 127.0.0.1
+    other.example A 127.0.0.2
+    leads-back.example MX 10 mx.example
+    host.localdomain A 127.0.0.1
+    host6.localdomain AAAA ::1
+    alias.example CNAME host.localdomain
+    backup.example MX 10 other.example
+    backup.example MX 20 mx.example
+    backup.example MX 30 other.example
+    behind.example MX 5 mx.example
+    behind.example MX 10 other.example
+    equal.example MX 5 mx.example
+    equal.example MX 5 other.example";
+
+/// A folder whose `smtp` listens at the port to which hosts are dialed, and a peer there at 127.0.0.2.
+async fn looped(peer: Rules) -> Net {
+    let dir = TempDir::new().unwrap();
+    let dns = Dns::start(LOOPS).await;
+    for _ in 0..20 {
+        let smtp = Program::start("smtp", Some(dir.path()), &[]);
+        let port = smtp.listening[0].port();
+        if let Some(peers) = Peers::at(port, &[("127.0.0.2", peer)]).await {
+            return Net { dir, smtp, dns, peers };
+        }
+    }
+    panic!("others have every port at 127.0.0.2");
+}
+
+fn loop_of(path: &str) -> String {
+    let domain = path.rsplit('@').next().unwrap();
+    format!("{path}: failed: mail loop: the mail of {domain} leads back to this host, which does not know the domain")
+}
+
+/// holds C-F7
+#[tokio::test]
+async fn what_leads_back_to_us_is_not_sent() {
+    let net = looped(&[]).await;
+    let back = [
+        "a@[127.0.0.1]",
+        "a@leads-back.example",
+        "a@host.localdomain",
+        "a@alias.example",
+        "a@behind.example",
+        "a@equal.example",
+    ];
+    for path in back {
+        net.send(&[path], path);
+    }
+    let before = net.queue();
+    let (code, told) = net.forward(&[]).await;
+    let mut expected = back.map(loop_of);
+    expected.sort_unstable();
+    assert_eq!((code, told), (75, expected.join("\n")));
+    assert_eq!(net.queue(), before, "nothing came back, and nobody was lost");
+    assert_eq!(net.peers.heard("127.0.0.2").connections, 0);
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        net.send(&["a@host6.localdomain", "a@[IPv6:::1]"], "x");
+        let told = net.forward(&[]).await.1;
+        assert!(told.contains(&loop_of("a@host6.localdomain")) && told.contains(&loop_of("a@[IPv6:::1]")), "{told}");
+    }
+}
+
+/// holds C-F7
+#[tokio::test]
+async fn whoever_is_preferred_to_us_gets_it() {
+    let net = looped(&[]).await;
+    net.send(&["a@backup.example"], "x");
+    let told = "a@backup.example: delivered: 250 taken (other.example)".to_owned();
+    assert_eq!(net.forward(&[]).await, (0, told));
+    // Who is behind us is not tried when the preferred one takes nothing.
+    let net = looped(&[("GREETING", "421 busy")]).await;
+    net.send(&["a@backup.example"], "x");
+    assert_eq!(net.forward(&[]).await.1, "a@backup.example: deferred: 421 busy (other.example)");
+    assert_eq!(net.peers.heard("127.0.0.2").connections, 1);
+}
+
+/// holds C-F7
+#[tokio::test]
+async fn every_address_means_every_address() {
+    let net = Net::start(&[], &[]).await;
+    let (store, _) = MboxStore::open(net.dir.path()).unwrap();
+    net.send(&["a@[127.0.0.2]"], "x");
+    for every in ["0.0.0.0", "::"] {
+        let _listening = store.listen_at(&[SocketAddr::new(every.parse().unwrap(), net.peers.port)]).unwrap();
+        assert_eq!(net.forward(&[]).await, (75, loop_of("a@[127.0.0.2]")));
+    }
+    assert_eq!(net.forward(&[]).await.0, 0);
+}
+
+/// Only who listens now counts, and where: another port is another host. holds C-F7
+#[tokio::test]
+async fn a_server_that_is_gone_or_elsewhere_is_no_loop() {
+    let mut net = looped(&[]).await;
+    net.send(&["a@[127.0.0.1]"], "x");
+    let said = fs::read_to_string(net.dir.path().join(".pillarbox/listening")).unwrap();
+    assert!(said.starts_with(&format!("{}\n", net.smtp.listening[0])), "{said}");
+    net.smtp.stop();
+    let (code, told) = net.forward(&[]).await;
+    assert_eq!(code, 75);
+    assert!(told.starts_with("a@[127.0.0.1]: deferred: connecting to 127.0.0.1:"), "{told}");
+    net.smtp = Program::start("smtp", Some(net.dir.path()), &[]);
+    let told = net.forward(&[]).await.1;
+    assert!(told.starts_with("a@[127.0.0.1]: deferred: connecting to 127.0.0.1:"), "{told}");
+    fsck::expect(net.dir.path(), 0);
+}
+
+/// holds C-F7
+#[tokio::test]
+async fn pillarbox_serve_knows_where_it_listens() {
+    let mut net = looped(&[]).await;
+    let mut command = std::process::Command::new(binary("pillarbox"));
+    command.args(["serve", "--smtp", "127.0.0.3:0", "--pop3", "127.0.0.1:0"]).arg(net.dir.path()).stderr(Stdio::null());
+    let serve = tokio::task::spawn_blocking(|| Program::listen(command, 2)).await.unwrap();
+    net.send(&["a@[127.0.0.3]", "b@[127.0.0.1]"], "x");
+    let port = serve.listening[0].port().to_string();
+    let told = net.forward(&["--port", &port]).await.1;
+    assert!(told.contains(&loop_of("a@[127.0.0.3]")), "{told}");
+    net.smtp = serve;
+    net.smtp.stop();
+}
+
+/// holds C-F7
+#[tokio::test]
+async fn what_has_come_through_too_many_hosts_is_not_sent() {
+    let net = Net::start(&[], &[]).await;
+    let received = "Received: from a by b;\r\n\tMon, 22 Aug 2016 23:00:00 +0000\r\n";
+    net.send(&["a@example.org"], &format!("{}Subject: x\r\n\r\n{received}", received.repeat(50)));
+    net.send(&["b@example.org", "c@other.example"], &format!("Subject: x\r\n{}\r\nx", received.repeat(51)));
+    let (code, told) = net.forward(&[]).await;
+    let expected = "a@example.org: delivered: 250 taken (mx.example.org)\n\
+        b@example.org: failed: mail loop: it has come through more than 50 hosts\n\
+        c@other.example: failed: mail loop: it has come through more than 50 hosts";
+    assert_eq!((code, told.as_str()), (75, expected));
+    assert!(net.queue().contains("<b@example.org>\nX-Envelope-To: <c@other.example>\n"));
+}
+
+/// Two folders whose servers send everything to each other. holds C-F7
+#[tokio::test]
+async fn two_who_send_to_each_other_come_to_an_end() {
+    let dns = Dns::start("ping.example A 127.0.0.1").await;
+    let start = || {
+        let dir = TempDir::new().unwrap();
+        let smtp = Program::start("smtp", Some(dir.path()), &["--listen", "127.0.0.1"]);
+        (dir, smtp)
+    };
+    let both = [start(), start()];
+    let net =
+        Net { peers: Peers::start(&[("127.0.0.2", &[])]).await, dns, dir: TempDir::new().unwrap(), smtp: start().1 };
+    let entry = "From <me@localhost> Mon Aug 22 23:00:00 2016\nX-Envelope-To: <a@ping.example>\n\nx\r\n\n";
+    fs::write(both[0].0.path().join("mqueue"), entry).unwrap();
+    let mut sent = 0;
+    loop {
+        let (from, to) = (&both[sent % 2], &both[(sent + 1) % 2]);
+        let mut command = Command::new(binary("forward"));
+        command.args(["--resolver", &net.dns.at.to_string(), "--port", &to.1.listening[0].port().to_string()]);
+        let output = command.arg(from.0.path()).output().await.unwrap();
+        if output.status.code() != Some(0) {
+            assert_eq!(lines(&output), "a@ping.example: failed: mail loop: it has come through more than 50 hosts");
+            assert_eq!(queue(from.0.path()).matches("Received: ").count(), 51);
+            break;
+        }
+        sent += 1;
+        assert!(sent < 60, "it goes round");
+    }
+    assert_eq!(sent, 51);
+}
+
+/// What is in the way of the queue is called by the name that it has. holds C-F5
+#[tokio::test]
+async fn an_odd_queue_is_named() {
+    let net = Net::start(&[], &[]).await;
+    let mqueue = net.dir.path().join("mqueue");
+    fs::create_dir(&mqueue).unwrap();
+    let output = net.command(&[]).output().await.unwrap();
+    let expected = format!("forward: {}: is no regular file; move it away, and it is made anew\n", mqueue.display());
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(74), expected));
+    fs::remove_dir(&mqueue).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &mqueue).unwrap();
+    let output = net.command(&[]).output().await.unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("/mqueue: is no regular file; "));
 }
