@@ -103,6 +103,9 @@ pub struct Forward {
     /// How mail is sent on.
     #[command(flatten)]
     pub sending: Sending,
+    /// Port to which other hosts are dialed
+    #[arg(long, value_name = "PORT", default_value_t = SMTP_PORT)]
+    pub port: u16,
     /// Folder with the mailboxes and the queue
     #[arg(value_name = "DIR", required_unless_present = "author")]
     pub dir: Option<PathBuf>,
@@ -114,10 +117,7 @@ pub struct Sending {
     /// Ask this DNS server instead of the system's
     #[arg(long, value_name = "ADDR:PORT")]
     pub resolver: Option<SocketAddr>,
-    /// Port to which other hosts are dialed
-    #[arg(long = "port", value_name = "PORT", default_value_t = SMTP_PORT)]
-    pub remote_port: u16,
-    /// Cap on every time limit: of a DNS look-up, of connecting, of each reply
+    /// Cap on every time limit: of a question to a DNS server, of connecting, of each reply
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub timeout: Option<Duration>,
 }
@@ -254,12 +254,15 @@ pub struct Serve {
     /// Clients of SMTP, and of POP3, that are served at once
     #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_USUAL, value_parser = parse_connections)]
     pub max_connections: NonZero<usize>,
-    /// How often mail for other domains is sent on: 30s, 1m, 2h, never
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_interval)]
+    /// Send mail for other domains on, at once, and again after this time what could not be sent: 30s, 1m, 2h; never
+    #[arg(long, value_name = "TIME", default_value = "never", value_parser = parse_interval)]
     pub forward_every: Interval,
     /// How mail is sent on.
     #[command(flatten)]
     pub sending: Sending,
+    /// Port to which other hosts are dialed
+    #[arg(long, value_name = "PORT", default_value_t = SMTP_PORT)]
+    pub remote_port: u16,
     /// Write what clients and server say to stderr
     #[arg(short, long)]
     pub verbose: bool,

@@ -45,6 +45,15 @@ impl Failure {
         Self { code, message: message.to_string() }
     }
 
+    /// The same, and which option helps where the port cannot be had.
+    #[must_use]
+    pub fn with_option(mut self, option: &str) -> Self {
+        if self.code == exit::UNAVAILABLE {
+            self.message += &format!(" with {option}");
+        }
+        self
+    }
+
     /// Its exit code.
     #[must_use]
     pub fn code(&self) -> u8 {
