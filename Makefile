@@ -36,9 +36,12 @@ programs:
 $(PROGRAMS) &:
 	@$(MAKE) --no-print-directory programs
 
-# Starts a mail server on localhost: SMTP on 2500, POP3 on 11000, mail in ./mailtest.
+# Starts a mail server on localhost: SMTP on 2500, POP3 on 11000, mail in ./mailtest. It sends nothing to other hosts.
+# SERVE='--smtp 2501 --pop3 11001' takes other ports; every option of `pillarbox serve` can stand there.
 run: programs
-	./pillarbox serve
+	@echo ./pillarbox serve $(SERVE)
+	@./pillarbox serve $(SERVE) || { status=$$?; \
+		[ $$status -ne 69 ] || echo "For other ports: make run SERVE='--smtp 2501 --pop3 11001'" >&2; exit $$status; }
 
 # Formatting, lints, documentation, and all tests, those on the real binaries included. Needs Rust, make and git only.
 # The packed sources come without the tests of modules, which are inside of them: there it runs those beside them.

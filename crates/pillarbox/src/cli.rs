@@ -254,7 +254,7 @@ pub struct Serve {
     /// Clients of SMTP, and of POP3, that are served at once
     #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_USUAL, value_parser = parse_connections)]
     pub max_connections: NonZero<usize>,
-    /// Send mail for other domains on, at once, and again after this time what could not be sent: 30s, 1m, 2h; never
+    /// Send mail for other domains on: each at once, and what could not be sent again after 30s, 1m, 2h; or never
     #[arg(long, value_name = "TIME", default_value = "never", value_parser = parse_interval)]
     pub forward_every: Interval,
     /// How mail is sent on.

@@ -59,6 +59,12 @@ fn wrong_command_lines_exit_64_with_a_usage_line() {
     check_refused("echoserver", &[dir], 64, "Usage:");
     check_refused("pillarbox", &[], 64, "Usage:");
     check_refused("pillarbox", &["serve", "--smtp", "0.0.0.0:0", dir], 64, "loopback");
+    check_refused("pillarbox", &["serve", "--port", "25", dir], 64, "'--port'");
+    // Not another program has it.
+    for pop3 in ["2599", "127.0.0.1:2599", "[::1]:2599"] {
+        let equal = "SMTP and POP3 cannot both have port 2599; choose another with --pop3";
+        check_refused("pillarbox", &["serve", "--smtp", "2599", "--pop3", pop3, dir], 64, equal);
+    }
     check_refused("pillarbox", &["user", "add", "../x", "--dir", dir], 64, "letters");
 }
 

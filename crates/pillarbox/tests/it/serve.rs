@@ -72,6 +72,7 @@ fn serve_makes_a_folder_and_says_how_to_try_it() {
         hints += &(program.line().expect("more hints") + "\n");
     }
     assert!(hints.contains(&format!("--user {name}:cis505")), "{hints}");
+    assert!(hints.contains("Mail for other domains waits in mailtest/mqueue; "), "{hints}");
     let pop3 = std::net::TcpStream::connect(program.listening[1]).unwrap();
     assert_eq!(read_line(&mut { pop3 }), "+OK POP3 ready [localhost]\r\n");
     program.stop();
@@ -110,4 +111,51 @@ fn a_folder_whose_name_turns_the_line_around() {
         said.is_empty() && complaint.contains(r"a\xE2\x80\xAEc\x0A") && complaint.lines().count() == 1,
         "{complaint:?}"
     );
+}
+
+/// holds C-C7
+#[test]
+fn serve_says_which_option_takes_another_port() {
+    let home = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap();
+    for (option, other) in [("--smtp", "--pop3"), ("--pop3", "--smtp")] {
+        let mut command = Command::new(binary("pillarbox"));
+        command.args(["serve", option, &at.to_string(), other, "127.0.0.1:0"]).current_dir(home.path());
+        let output = command.output().unwrap();
+        let expected = format!(
+            "pillarbox: port {} on 127.0.0.1 is in use by another program; choose another with {option}\n",
+            at.port()
+        );
+        assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(69), expected));
+    }
+}
+
+/// What the start text names can be typed as it stands, from where the program was started. holds C-C6
+#[test]
+fn hints_name_the_program_as_it_was_called_and_the_folder_as_a_shell_takes_it() {
+    let home = TempDir::new().unwrap();
+    let dir = "it's my mail";
+    fs::create_dir(home.path().join(dir)).unwrap();
+    for program in ["pillarbox", "forward"] {
+        std::os::unix::fs::symlink(binary(program), home.path().join(program)).unwrap();
+    }
+    let mut command = Command::new("./pillarbox");
+    command.args(["serve", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", dir]).current_dir(home.path());
+    let mut program = Program::listen(command, 2);
+    let mut hints = Vec::new();
+    while hints.len() < 5 {
+        hints.push(program.line().expect("more hints"));
+    }
+    let run = |hint: &str| {
+        let hint = hint.trim().replace("NAME", "linhphan");
+        let output = Command::new("sh").args(["-c", &hint]).current_dir(home.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{hint}: {output:?}");
+    };
+    assert_eq!(hints[2], "  ./pillarbox user add NAME --dir 'it'\\''s my mail'");
+    assert_eq!(hints[4], "  ./forward 'it'\\''s my mail'");
+    run(&hints[2]);
+    run(&hints[4]);
+    assert!(home.path().join(dir).join("linhphan.mbox").exists());
+    program.stop();
 }
