@@ -31,13 +31,14 @@ import check_numbered
 import check_pressure
 import check_procmail
 import check_python
+import check_resolver
 import check_self
 import check_together
 import needed
 from bench import Bench, Failed, NotRun
 
 MODULES = [check_self, check_curl, check_python, check_mutt, check_procmail, check_locks, check_foreign,
-           check_together, check_kills, check_numbered, check_forward, check_big, check_pressure, check_hostile]
+           check_together, check_kills, check_numbered, check_forward, check_resolver, check_big, check_pressure, check_hostile]
 
 
 def main():

@@ -152,3 +152,7 @@ impl Relay {
         self.timeout.map_or(limit, |cap| cap.min(limit))
     }
 }
+
+#[cfg(test)]
+#[path = "deliver/tests.rs"]
+mod tests;
