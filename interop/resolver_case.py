@@ -102,17 +102,20 @@ class Faulty:
                 self.udp.sendto(answer, client)
 
     def _serve_tcp(self):
-        held = []
         while True:
             connection, _ = self.tcp.accept()
-            length = connection.recv(2, socket.MSG_WAITALL)
-            question = connection.recv(struct.unpack("!H", length)[0], socket.MSG_WAITALL) if len(length) == 2 else b""
-            answer = self._answer(question, over_tcp=True) if question else b""
-            if answer is None:
-                held.append(connection)     # silent, but not closed
-                continue
-            connection.sendall(struct.pack("!H", len(answer)) + answer if answer else b"")
-            connection.close()
+            threading.Thread(target=self._serve_connection, args=(connection,), daemon=True).start()
+
+    def _serve_connection(self, connection):
+        with connection:
+            # Two questions may come on one connection.
+            while len(length := connection.recv(2, socket.MSG_WAITALL)) == 2:
+                question = connection.recv(struct.unpack("!H", length)[0], socket.MSG_WAITALL)
+                answer = self._answer(question, over_tcp=True)
+                if answer == b"":
+                    return
+                if answer is not None:
+                    connection.sendall(struct.pack("!H", len(answer)) + answer)
 
     def _answer(self, question, over_tcp):
         fault, (kind,) = self.fault, struct.unpack_from("!H", question, question.index(b"\0", 12) + 1)

@@ -277,3 +277,7 @@ enum Miss {
     /// Nobody knows: why.
     Unanswered(String),
 }
+
+#[cfg(test)]
+#[path = "resolve/tests.rs"]
+mod tests;

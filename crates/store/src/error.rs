@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::place::{QUEUE, known_as};
+
 /// Why the storage could not do it. Knows nothing of SMTP or POP3 replies; its text, paths included, is for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -27,7 +29,7 @@ pub enum StoreError {
         name: String,
     },
     /// There is no such mailbox, or no longer.
-    #[error("{name}: no such mailbox")]
+    #[error("{}", absent(name))]
     NoSuchMailbox {
         /// The name of the mailbox.
         name: String,
@@ -52,6 +54,12 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// The queue is made where it is missing, so it is only absent where something else has its name.
+fn absent(name: &str) -> String {
+    let what = if name == QUEUE { "is no regular file; move it away, and it is made anew" } else { "no such mailbox" };
+    format!("{}: {what}", known_as(name))
 }
 
 impl StoreError {

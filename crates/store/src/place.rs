@@ -34,6 +34,11 @@ pub(crate) const QUEUE: &str = ".mqueue";
 /// The file name of the queue (C-F1).
 const QUEUE_FILE: &str = "mqueue";
 
+/// What a person knows a mailbox by, or the queue.
+pub(crate) fn known_as(name: &str) -> &str {
+    if name == QUEUE { QUEUE_FILE } else { name }
+}
+
 /// Whether files of ours may be about something of this name: a mailbox, or the queue.
 pub(crate) fn is_known_name(name: &str) -> bool {
     name == QUEUE || is_mailbox_name(name)
@@ -231,9 +236,7 @@ impl Place {
                 _ => {}
             }
         }
-        // The queue has a name that only we know; a person is told where it is.
-        let odd = || StoreError::io(&path, io::Error::other("is no regular file; move it away, and it is made anew"));
-        let absent = || if name == QUEUE { odd() } else { StoreError::NoSuchMailbox { name: name.to_owned() } };
+        let absent = || StoreError::NoSuchMailbox { name: name.to_owned() };
         let mut opened = open_no_follow(&path, true);
         if opened.as_ref().is_err_and(is_out_of_descriptors) {
             // Those of mail that is not flushed yet are closed by that.

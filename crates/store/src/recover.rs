@@ -9,7 +9,7 @@ use crate::files::not_found;
 use crate::journal::restore::{Item, restore};
 use crate::journal::segment::{Content, is_of_era};
 use crate::locks::{self, Locked};
-use crate::place::{Place, is_known_name, is_left_behind};
+use crate::place::{Place, is_known_name, is_left_behind, known_as};
 use crate::redo::{self, Redone};
 use crate::{StoreError, dotlock};
 
@@ -134,7 +134,8 @@ fn note_redone(place: &Place, name: &str, redone: Redone) {
         Redone::Finished => place.note(|notes| notes.updates_finished += 1),
         Redone::PutAside(path) => place.note(|notes| {
             notes.problem(format!(
-                "the removal that was begun in {name} no longer fits the mailbox; what was to remain is in {}",
+                "the removal that was begun in {} no longer fits the mailbox; what was to remain is in {}",
+                known_as(name),
                 path.display()
             ));
         }),

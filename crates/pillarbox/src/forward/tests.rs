@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pillarbox_proto::ReversePath;
 use pillarbox_store::{Item, MboxStore, Store as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
+use tokio::net::TcpListener;
 
 use super::*;
 
@@ -131,4 +133,130 @@ async fn a_watch_sends_to_many_domains_at_the_same_time_but_not_to_all() {
     assert_eq!(queue.most.load(Ordering::Relaxed), ITEMS_AT_ONCE);
     stop.cancel();
     watched.await.unwrap();
+}
+
+/// A queue that cannot record what was sent.
+#[derive(Clone)]
+struct Forgetful(MboxStore);
+
+struct ForgetfulClaim {
+    claim: <MboxStore as Queue>::Claim,
+    has_failed: bool,
+}
+
+impl Queue for Forgetful {
+    type Claim = ForgetfulClaim;
+
+    async fn browse(&self) -> Result<Vec<Item>, StoreError> {
+        self.0.browse().await
+    }
+
+    async fn claim(&self, item: &Item) -> Result<Option<Self::Claim>, StoreError> {
+        Ok(self.0.claim(item).await?.map(|claim| ForgetfulClaim { claim, has_failed: false }))
+    }
+
+    async fn queued(&self) {
+        self.0.queued().await;
+    }
+
+    async fn listening(&self) -> Result<Vec<SocketAddr>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+impl Claim for ForgetfulClaim {
+    fn accepted(&self) -> Option<&str> {
+        self.claim.accepted()
+    }
+
+    fn envelope(&self) -> &Envelope {
+        self.claim.envelope()
+    }
+
+    fn item(&self) -> Option<Item> {
+        // Nothing can be said of it after its `settle` has failed.
+        if self.has_failed { None } else { self.claim.item() }
+    }
+
+    fn text(&self) -> &Arc<Text> {
+        self.claim.text()
+    }
+
+    async fn settle(&mut self, _: &[Address]) -> Result<(), StoreError> {
+        self.has_failed = true;
+        Err(StoreError::Io { path: "mqueue".into(), source: io::Error::other("disk gone") })
+    }
+}
+
+/// A host that takes everything. Tells of each text.
+async fn host() -> (SocketAddr, mpsc::UnboundedReceiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let (texts, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let mut stream = BufStream::new(listener.accept().await.unwrap().0);
+            let mut say = "220 there\r\n";
+            let mut line = String::new();
+            loop {
+                stream.write_all(say.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                line.clear();
+                if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                    break;
+                }
+                say = if line == "DATA\r\n" { "354 go on\r\n" } else { "250 OK\r\n" };
+                if say.starts_with("354") {
+                    stream.write_all(say.as_bytes()).await.unwrap();
+                    stream.flush().await.unwrap();
+                    while line != ".\r\n" {
+                        line.clear();
+                        stream.read_line(&mut line).await.unwrap();
+                    }
+                    texts.send(()).unwrap();
+                    say = "250 taken\r\n";
+                }
+            }
+        }
+    });
+    (at, told)
+}
+
+/// Who has got a message that could not be recorded may get it again, but not before the next round; and no further domain
+/// does in this one.
+///
+/// holds C-F4
+#[tokio::test]
+async fn what_could_not_be_recorded_is_not_sent_again_at_once() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let both = item("a@[127.0.0.1]>\nX-Envelope-To: <b@[IPv6:::ffff:127.0.0.1]", "x");
+    fs::write(dir.path().join("mqueue"), both).unwrap();
+    let (store, _) = MboxStore::open(dir.path()).unwrap();
+    let (at, mut texts) = host().await;
+    let options = Sending { resolver: None, timeout: None };
+    let forwarder = Forwarder::new(Forgetful(store.clone()), &options, at.port(), None);
+    let stop = CancellationToken::new();
+    let (lines, mut told) = mpsc::unbounded_channel();
+    let watched = {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            forwarder.watch(Duration::from_secs(3600), &stop, |line| lines.send(line.to_string()).unwrap()).await;
+        })
+    };
+    let mut next = async || told.recv().await.unwrap();
+    assert!(next().await.starts_with("a@[127.0.0.1]: delivered: 250 taken"));
+    let expected = "mqueue: mqueue: disk gone; who has got the mail may get it again";
+    assert_eq!(next().await, expected);
+    // Something else is queued, and sent: the first was there to be taken all the time.
+    for to in ["c", "d", "e"] {
+        let draft = store.draft().finish().await.unwrap();
+        let envelope = Envelope { reverse_path: ReversePath(None), forward_paths: vec![] };
+        store.accept(&envelope, draft, &[], &[format!("{to}@[127.0.0.1]").parse().unwrap()]).await.unwrap();
+        let line = next().await;
+        assert!(line.starts_with(&format!("{to}@[127.0.0.1]: delivered")), "{line}");
+        assert_eq!(next().await, expected);
+    }
+    stop.cancel();
+    watched.await.unwrap();
+    assert_eq!(std::iter::from_fn(|| texts.try_recv().ok()).count(), 4);
 }

@@ -23,6 +23,26 @@ async fn hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
     (at, listener, filling)
 }
 
+/// An address that swallows packets leaves time for those behind it. holds C-F3
+#[tokio::test]
+async fn each_address_of_a_host_has_its_share() {
+    let (at, _listener, _filling) = hole().await;
+    time::pause();
+    let begun = Instant::now();
+    let asked = std::sync::Mutex::new(Vec::new());
+    let go_on = || {
+        asked.lock().unwrap().push(begun.elapsed().as_secs());
+        true
+    };
+    let relay = Relay { resolver: Resolver::at(at), port: at.port(), timeout: None, hello: None };
+    let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST); 3];
+    let hosts = [Host { name: "mx".to_owned(), preference: 0, addresses }];
+    let envelope =
+        Envelope { reverse_path: ReversePath::default(), forward_paths: vec!["a@example.org".parse().unwrap()] };
+    relay.try_hosts(&hosts, &envelope, &mut Octets::new("x"), &|_, _| {}, &go_on).await;
+    assert_eq!(*asked.lock().unwrap(), [0, 10, 20]);
+}
+
 /// By a clock that jumps to whatever is awaited next. holds C-F3
 #[tokio::test]
 async fn all_addresses_of_a_host_have_half_a_minute_together() {

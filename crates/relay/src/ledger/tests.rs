@@ -58,6 +58,15 @@ fn doubt_ends_it() {
     assert_eq!(reports(ledger), "?one ?one -one");
 }
 
+/// holds C-F4
+#[test]
+fn a_text_that_cannot_be_read_is_tried_nowhere_else() {
+    let mut ledger = ledger();
+    say(&mut ledger, "one", "???", Progress { unreadable: true, dot_sent: false, dot_answered: false, ..SPOKEN });
+    assert!(ledger.is_over());
+    assert_eq!(reports(ledger), "?one ?one ?one");
+}
+
 #[test]
 fn a_reply_tells_more_than_a_host_that_is_down() {
     let mut ledger = ledger();

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use pillarbox_relay::Resolver;
+use pillarbox_relay::resolve::ALIASES_MAX;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -195,4 +196,21 @@ async fn the_file_is_read_anew_and_need_not_be_there() {
     }
     fs::create_dir(dir.path().join("resolv.conf")).unwrap();
     assert_eq!(route_within(&resolver, "two.example", SHORT).await, TWO);
+}
+
+/// What leads from alias to alias, one question each, comes to an end. holds C-F8
+#[tokio::test]
+async fn so_many_aliases_are_asked_for_and_no_more() {
+    let mut zone = "* UNFOLLOWED\n".to_owned();
+    for step in 0..20 {
+        zone += &format!("a{step}.example CNAME a{}.example\n", step + 1);
+    }
+    zone += "a20.example MX 1 host.example\nhost.example A 127.0.0.2\n";
+    let dns = Dns::start(&zone).await;
+    let resolver = Resolver::at(dns.at);
+    let first = 20 - ALIASES_MAX;
+    assert_eq!(route_within(&resolver, &format!("a{first}.example"), SHORT).await, "host.example=127.0.0.2");
+    let one_more = format!("a{}.example", first - 1);
+    let expected = format!("deferred: DNS look-up of {one_more} failed: too many aliases");
+    assert_eq!(route_within(&resolver, &one_more, SHORT).await, expected);
 }

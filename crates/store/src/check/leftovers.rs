@@ -10,7 +10,7 @@ use super::{Check, Severity, file_of, holder, names_in, open_mailbox, users, why
 use crate::journal::is_segment;
 use crate::journal::segment::Found;
 use crate::locks::{WHOLE, is_locked};
-use crate::place::{FileId, Place, is_known_name, is_left_behind};
+use crate::place::{FileId, Place, is_known_name, is_left_behind, known_as};
 use crate::{StoreError, dotlock, index, redo};
 
 /// What a file in `.pillarbox` is, by its name. A new kind of file gets a variant here and a judgement in
@@ -148,7 +148,7 @@ fn record(check: &mut Check<'_>, name: &str, shown: &str) -> Result<(), StoreErr
     let seen = redo::look(place, name, mailbox.as_ref());
     if was_held || is_held()? || state(&place.update(name)) != before {
         if state(&place.update(name)).is_some() {
-            check.find(Severity::Busy, shown, None, format!("a removal in {name} is under way"));
+            check.find(Severity::Busy, shown, None, format!("a removal in {} is under way", known_as(name)));
         }
         return Ok(());
     }
@@ -156,14 +156,15 @@ fn record(check: &mut Check<'_>, name: &str, shown: &str) -> Result<(), StoreErr
         None => return Ok(()),
         Some(redo::Seen::Waits(gap)) => (
             Severity::Pending,
-            format!("a removal in {name}, from octet {gap} on, is not finished; the next start does it"),
+            format!("a removal in {}, from octet {gap} on, is not finished; the next start does it", known_as(name)),
         ),
         Some(redo::Seen::Unfit) => {
-            (Severity::Error, format!("a removal that no longer fits the mailbox {name}; mail is in it"))
+            (Severity::Error, format!("a removal that no longer fits the mailbox {}; mail is in it", known_as(name)))
         }
-        Some(redo::Seen::Broken) => {
-            (Severity::Error, format!("a removal in {name} that cannot be read to its end; mail may be in it"))
-        }
+        Some(redo::Seen::Broken) => (
+            Severity::Error,
+            format!("a removal in {} that cannot be read to its end; mail may be in it", known_as(name)),
+        ),
     };
     check.find(severity, shown, None, what);
     Ok(())
@@ -234,7 +235,7 @@ fn judge_segment(path: &Path) -> Result<Option<(Severity, String)>, StoreError> 
     if is_live {
         unsettled.retain(|unsettled| !unsettled.is_applied());
     }
-    let names: BTreeSet<&str> = unsettled.iter().map(|unsettled| unsettled.placement().name.as_str()).collect();
+    let names: BTreeSet<&str> = unsettled.iter().map(|unsettled| known_as(&unsettled.placement().name)).collect();
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
     Ok(match (is_live, names.is_empty()) {
         (true, true) => None,
