@@ -175,7 +175,6 @@ impl<S: Store> Backend<Session> for Serving<S> {
     async fn perform(&mut self, request: Request) -> Answer {
         self.perform(request).await.unwrap_or_else(|error| {
             self.log.note(format_args!("{error}"));
-            self.reading = None;
             Answer::Failed(refusal::pop3(&error))
         })
     }
