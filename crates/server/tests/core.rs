@@ -173,6 +173,21 @@ async fn many_quick_commands_under_way_get_no_more_time_than_one() {
     assert!(start.elapsed() < STOP_GRACE + STOP_GRACE / 2, "after {:?}", start.elapsed());
 }
 
+/// Who sees the end may log in at once: what the connection held must be free by then.
+///
+/// holds C-P8
+#[tokio::test(start_paused = true)]
+async fn what_a_connection_held_is_given_up_before_it_is_closed() {
+    let (mut client, server) = duplex(64);
+    let (held, mut hears) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        drive(server, Connection::new(Parrot), Telling(held), &CancellationToken::new(), &Log::silent()).await
+    });
+    client.write_all(b"QUIT\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut client).await, "hello\r\nQUIT\r\n");
+    assert_eq!(hears.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+}
+
 /// A backend that says when it has done its work.
 struct Telling(mpsc::UnboundedSender<()>);
 
