@@ -392,7 +392,12 @@ fn removals_that_nobody_can_finish() {
     let file = OpenOptions::new().read(true).write(true).open(folder.path("alice.mbox")).unwrap();
     lock(&file, libc::F_WRLCK);
     assert_eq!(lines(folder.root())[1], ".pillarbox/alice.update: busy: a removal in alice is under way");
+    // One that is not decided yet is nothing to tell while somebody may be writing it.
+    fs::rename(&path, folder.path(".pillarbox/alice.update.tmp")).unwrap();
+    assert_eq!(lines(folder.root()).len(), 1, "{:?}", lines(folder.root()));
     drop(file);
+    assert!(lines(folder.root())[0].contains("never decided"), "{:?}", lines(folder.root()));
+    fs::remove_file(folder.path(".pillarbox/alice.update.tmp")).unwrap();
     fs::write(&path, record(inode)).unwrap();
     fs::remove_file(folder.path("alice.mbox")).unwrap();
     assert_eq!(lines(folder.root()), [format!(".pillarbox/alice.update: {unfit}")]);
