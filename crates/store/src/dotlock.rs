@@ -108,8 +108,8 @@ impl Written {
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) == SystemTime::UNIX_EPOCH
     }
 
-    fn is_removed(&self) -> bool {
-        self.path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    fn is_removed(&self, place: &Place) -> bool {
+        !place.files.exists(&self.path)
     }
 
     /// Its dotlocks stay.
@@ -177,12 +177,16 @@ impl Dotlock {
     pub(crate) fn create(place: &Arc<Place>, name: &str) -> Result<Option<Self>, StoreError> {
         let path = place.dotlock(name);
         loop {
-            let written = place.lock_file.get(place)?;
+            let written = match place.lock_file.get(place) {
+                // The working folder was removed, and perhaps there is another one.
+                Err(error) if not_found(&error) => return place.journal.prove(place).and(Err(error)),
+                written => written?,
+            };
             match place.files.link(&written.path, &path) {
                 Ok(()) => return Ok(Some(Self { place: Arc::clone(place), path, written, leave: false })),
                 Err(error) if already_exists(&error) => return Ok(None),
                 // Another process, which takes us for dead. A process does so when it starts, and not again and again.
-                Err(error) if not_found(&error) && written.is_removed() => place.lock_file.forget(place, &written),
+                Err(error) if not_found(&error) && written.is_removed(place) => place.lock_file.forget(place, &written),
                 Err(error) => return Err(error),
             }
         }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::from_line::FROM;
 use crate::journal::segment::random;
 use crate::locks::Locked;
-use crate::place::{Place, QUEUE, open_no_follow, read_at};
+use crate::place::{Place, QUEUE, read_at};
 use crate::scan::{Entry, Identity, scan};
 use crate::{StoreError, update};
 
@@ -194,7 +194,7 @@ pub(crate) fn removed(place: &Place, mailbox: &Locked, before: &Listing, doomed:
 /// The index says what is not so, or may: it goes.
 pub(crate) fn distrust(place: &Place, name: &str) {
     let path = place.index(name);
-    if path.symlink_metadata().is_ok() {
+    if place.files.exists(&path) {
         let _ = place.files.remove(&path);
     }
 }
@@ -294,7 +294,7 @@ impl Stored {
     /// The index of a mailbox, if there is one of this boot.
     fn open(place: &Place, name: &str) -> Option<Self> {
         let path = place.index(name);
-        let file = open_alone(&path).ok()?;
+        let file = place.files.open_ours(&path, true).ok()??;
         Self::read_begin(file, path).ok()?.filter(|stored| Some(stored.header.boot) == this_era(place))
     }
 
@@ -398,10 +398,9 @@ fn write(place: &Place, name: &str, state: State, listing: &Listing) -> Result<(
     let Some(boot) = this_era(place) else { return Ok(()) };
     let header = Header { boot, epoch: random(), state, count: listing.entries.len() as u64 };
     let octets = with_records(&header.encode(), &listing.entries, &listing.unique_ids, header.epoch);
-    let file = match open_alone(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => place.files.create_new(&path)?,
-        Err(source) => return Err(StoreError::io(&path, source)),
-        Ok(file) => file,
+    let file = match place.files.open_ours(&path, true)? {
+        None => place.files.create_new(&path)?,
+        Some(file) => file,
     };
     // Records that are left of an earlier epoch do not fit the header.
     place.files.write_all_at(&file, &path, &octets, 0)?;
@@ -458,14 +457,7 @@ fn number_of(era: &str) -> Option<u64> {
 }
 
 fn this_era(place: &Place) -> Option<u64> {
-    number_of(&place.era)
-}
-
-/// Opens an index, if it is a file of its own: what has another name as well is not ours alone to write to.
-fn open_alone(path: &Path) -> io::Result<File> {
-    let file = open_no_follow(path, true)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.nlink() == 1 { Ok(file) } else { Err(io::Error::other("is no file of its own")) }
+    number_of(&place.era())
 }
 
 /// What the records are about.

@@ -10,6 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, CWD, statx};
+use rustix::io::Errno;
+
+use crate::folders::{Folders, Standing};
 use crate::index::{COARSE_SECONDS, now};
 use crate::locks::Locked;
 use crate::place::{FileId, Place};
@@ -68,7 +72,7 @@ struct Seen {
 /// The folder of segments, as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Folder {
-    inode: u64,
+    standing: Standing,
     /// When its names and its inode have changed, each in seconds and nanoseconds.
     changed: [(i64, i64); 2],
 }
@@ -299,7 +303,7 @@ impl Journal {
             segment.settle(place, &mailbox.name)?;
         }
         for path in not_own(segments(place)?.into_iter(), &own) {
-            if let Some(found) = Found::open(&path)? {
+            if let Some(found) = Found::open(place, &path)? {
                 found.settle(place, &BTreeSet::from([mailbox.name.as_str()]), &mut flush)?;
             }
         }
@@ -317,7 +321,7 @@ impl Journal {
     pub(crate) fn dead(&self, place: &Place) -> Result<Vec<Found>, StoreError> {
         let mut dead = Vec::new();
         for path in self.not_live(place, now())? {
-            if let Some(found) = Found::open(&path)?
+            if let Some(found) = Found::open(place, &path)?
                 && !found.is_live()?
             {
                 dead.push(found);
@@ -346,7 +350,7 @@ impl Journal {
     /// only when it has changed. `now` is in seconds since 1970.
     fn not_live(&self, place: &Place, now: u64) -> Result<Vec<PathBuf>, StoreError> {
         let own = self.own();
-        let folder = Folder::of(place)?;
+        let folder = Folder::of(place)?.map_or_else(|| place.begin_anew(), Ok)?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.as_ref().is_none_or(|seen| seen.folder != folder) {
             *seen = None;
@@ -362,7 +366,7 @@ impl Journal {
                 continue;
             }
             if found.is_none() {
-                *found = Found::open(path)?;
+                *found = Found::open(place, path)?;
             }
             if !found.as_ref().is_some_and(Found::is_live_now) {
                 not_live.push(path.clone());
@@ -371,10 +375,18 @@ impl Journal {
         Ok(not_live)
     }
 
+    /// Proves that journals are where the next process looks for them.
+    ///
+    /// # Errors
+    /// If not, and all has begun anew then.
+    pub(crate) fn prove(&self, place: &Place) -> Result<(), StoreError> {
+        Folder::of(place)?.map_or_else(|| place.begin_anew(), |_| Ok(()))
+    }
+
     /// Nothing keeps the space of segments that others have removed, even if nobody locks any more.
     fn forget_seen(&self, place: &Place) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.take_if(|seen| Folder::of(place).map_or(true, |folder| folder != seen.folder));
+        seen.take_if(|seen| Folder::of(place).map_or(true, |folder| folder != Some(seen.folder)));
     }
 
     /// Flushes the mailboxes of all mail that was accepted, and makes the journal small.
@@ -414,6 +426,20 @@ impl Journal {
         let StoreError::Full { .. } = error else { return Err(error) };
         self.make_room(place);
         Ok(())
+    }
+
+    /// The segments of this process cannot be found any more: flushes the mailboxes that they are about, and forgets them.
+    pub(crate) fn let_go(&self, place: &Place) {
+        let mut state = self.state();
+        let State { active, full, spare, known, durable, .. } = &mut *state;
+        full.extend(active.take());
+        full.iter().for_each(|segment| segment.distrust());
+        *spare = None;
+        known.clear();
+        durable.clear();
+        drop(state);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.flush_full(place, None);
     }
 
     /// All segments are given up, as if the process had died.
@@ -548,10 +574,18 @@ fn not_own(segments: impl Iterator<Item = PathBuf>, own: &[Arc<Segment>]) -> Vec
 }
 
 impl Folder {
-    fn of(place: &Place) -> Result<Self, StoreError> {
-        let metadata = place.segments.metadata().map_err(|source| StoreError::io(&place.segments, source))?;
-        let changed = [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())];
-        Ok(Self { inode: metadata.ino(), changed })
+    /// As its name leads to it; `None` if that does not lead to the one that is open.
+    fn of(place: &Place) -> Result<Option<Self>, StoreError> {
+        let said = match statx(CWD, &place.segments, AtFlags::SYMLINK_NOFOLLOW, Standing::WANTED) {
+            Ok(said) => said,
+            Err(Errno::NOENT | Errno::NOTDIR) if place.side.is_dir() => return Ok(None),
+            Err(errno) => return Err(StoreError::io(&place.segments, errno.into())),
+        };
+        let standing = Standing::new(&said);
+        let folders = place.files.folders();
+        let is_open = |folders: &Folders| folders.segments.as_ref().is_none_or(|folder| folder.is(standing));
+        let changed = [said.stx_mtime, said.stx_ctime].map(|time| (time.tv_sec, i64::from(time.tv_nsec)));
+        Ok(folders.is_none_or(|folders| is_open(&folders)).then_some(Self { standing, changed }))
     }
 
     /// Whether a change from now on would show in the times: not while it may be in the same tick as the last one.

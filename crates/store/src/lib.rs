@@ -26,6 +26,7 @@ mod crash_tests;
 mod dotlock;
 mod error;
 mod files;
+mod folders;
 mod from_line;
 mod index;
 mod journal;

@@ -6,13 +6,14 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use nix::libc;
 
 use crate::locks::{Part, is_locked, try_lock_part, unlock};
-use crate::place::{open_if_there, read_at};
+use crate::place::read_at;
 use crate::{MboxStore, StoreError, blocking};
 
 /// Octets of the file that are looked at: the lines of a thousand servers.
@@ -73,9 +74,10 @@ impl MboxStore {
     /// Where servers over this folder listen, whichever process they belong to.
     pub(crate) async fn who_listens(&self) -> Result<Vec<SocketAddr>, StoreError> {
         let path = self.listening_file();
+        let place = Arc::clone(&self.place);
         blocking(&self.place.dir, move || {
             let mut listening = Vec::new();
-            let Some(file) = open_if_there(&path)? else { return Ok(listening) };
+            let Some(file) = place.files.open_ours(&path, false)? else { return Ok(listening) };
             for (at, line) in lines(&content(&file, &path)?) {
                 let address = std::str::from_utf8(line).ok().and_then(|line| line.trim().parse().ok());
                 if let Some(address) = address

@@ -361,6 +361,11 @@ impl Opened {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entries.get(name)?.upgrade()
     }
 
+    /// They are opened anew.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entries.clear();
+    }
+
     fn put(&self, name: &str, file: &Arc<OpenMailbox>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(name.to_owned(), file);
     }
@@ -423,6 +428,15 @@ impl Session {
         // The file is never removed: a lock on a file without a name would keep nobody out.
         let file = place.files.open_or_create(&path)?;
         if try_lock(&file, &path)? { Ok(Self { file }) } else { Err(StoreError::InUse { name: name.to_owned() }) }
+    }
+
+    /// Whether its file still has its name: otherwise somebody else may have a session as well.
+    pub(crate) fn is_at_its_path(&self, place: &Place, name: &str) -> Result<bool, StoreError> {
+        let path = place.session(name);
+        let failed = |source| StoreError::io(&path, source);
+        let Some(named) = place.files.open_ours(&path, false)? else { return Ok(false) };
+        let [ours, named] = [self.file.metadata().map_err(failed)?, named.metadata().map_err(failed)?];
+        Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
     }
 }
 

@@ -145,7 +145,12 @@ impl Maildrop for MboxMaildrop {
         // The job has the session as well: if nobody waits for it any more, it is still the only one.
         let (place, session, listing) = (Arc::clone(&self.place), self.session, self.listing);
         with_mailboxes(&self.place, &[self.name], self.lock_timeout, move |locked| {
-            let _session = session;
+            for mailbox in &*locked {
+                if !session.is_at_its_path(&place, &mailbox.name)? {
+                    let what = "the lock of the session was removed; nothing was deleted";
+                    return Err(StoreError::io(&place.session(&mailbox.name), io::Error::other(what)));
+                }
+            }
             locked.iter_mut().try_for_each(|mailbox| update::remove(&place, mailbox, &listing, &delete))
         })
         .await

@@ -119,7 +119,7 @@ impl Store for MboxStore {
     type Maildrop = MboxMaildrop;
 
     fn draft(&self) -> Draft {
-        Draft::new(Arc::clone(&self.place.side))
+        Draft::new(Arc::clone(&self.place))
     }
 
     async fn mailbox(&self, address: &Address) -> Result<Option<Mailbox>, StoreError> {

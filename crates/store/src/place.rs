@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -19,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::commit::Waiting;
 use crate::dotlock::LockFile;
 use crate::files::{Files, already_exists};
+use crate::folders::{Folder, Folders, Owners};
 use crate::index::INDEX_FROM_OCTETS;
 use crate::journal::Journal;
 use crate::locks::Opened;
@@ -30,6 +32,9 @@ pub(crate) const EXTENSION: &str = ".mbox";
 /// What the queue is called among the names of mailboxes. It is locked, appended to and repaired like them, and no
 /// mailbox can have this name.
 pub(crate) const QUEUE: &str = ".mqueue";
+
+/// The name of the folder in the working folder in which the segments of journals are.
+const JOURNAL: &str = "journal";
 
 /// The file name of the queue (C-F1).
 const QUEUE_FILE: &str = "mqueue";
@@ -56,8 +61,7 @@ pub(crate) struct Place {
     /// Device and inode of the folder: what it is known by in this process.
     pub(crate) id: (u64, u64),
     pub(crate) files: Files,
-    /// As long as this is the same, what was written is there, flushed or not; see [`era`].
-    pub(crate) era: String,
+    era: Mutex<String>,
     /// A mailbox of fewer octets has no index.
     pub(crate) index_from: AtomicU64,
     /// What this process writes to the journal.
@@ -68,9 +72,10 @@ pub(crate) struct Place {
     pub(crate) lock_file: LockFile,
     /// Mailboxes that need not be opened again.
     pub(crate) opened: Opened,
-    /// The folder, the working folder and that of the journal, open: making names in them durable must not fail for
-    /// want of a descriptor.
-    folders: Vec<File>,
+    /// Whose files count in the working folder.
+    owners: Owners,
+    /// One at a time begins anew.
+    renewing: Mutex<()>,
     /// What recovery has done since somebody asked.
     notes: Mutex<Recovery>,
 }
@@ -82,18 +87,51 @@ impl Place {
     }
 
     fn open_with(dir: &Path, files: Files) -> Result<Self, StoreError> {
-        let mut place = Self::find_with(dir, files)?;
-        let open = |path: &Path| File::open(path).map_err(|source| StoreError::io(path, source));
+        let place = Self::find_with(dir, files)?;
         place.files.create_dir(&place.side)?;
-        place.folders = vec![open(&place.dir)?, open(&place.side)?];
-        if !place.segments.is_dir() {
-            // What is in a folder is as durable as the folder. The second folder says that the first one is.
-            place.sync_dir()?;
-            place.files.create_dir(&place.segments)?;
-            place.sync_side()?;
-        }
-        place.folders.push(open(&place.segments)?);
+        place.enter_folders()?;
         Ok(place)
+    }
+
+    /// Opens the folders, makes that of the journal if it is missing, and uses them from now on.
+    fn enter_folders(&self) -> Result<(), StoreError> {
+        let mended = |what| self.note(|notes| notes.problem(what));
+        let dir = || File::open(&self.dir).map_err(|source| StoreError::io(&self.dir, source));
+        let side = || Folder::open((CWD, &self.side), &self.side, self.owners, mended);
+        self.files.enter(Folders { dir: dir()?, side: side()?, segments: None });
+        if !self.files.exists(&self.segments) {
+            // What is in a folder is as durable as the folder. The second folder says that the first one is.
+            self.sync_dir()?;
+            self.files.create_dir(&self.segments)?;
+            self.sync_side()?;
+        }
+        let side = side()?;
+        let segments = Folder::open((side.file.as_fd(), Path::new(JOURNAL)), &self.segments, self.owners, mended)?;
+        self.files.enter(Folders { dir: dir()?, side, segments: Some(segments) });
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner) = era(&self.dir);
+        Ok(())
+    }
+
+    /// As long as this is the same, what was written is there, flushed or not: see [`era`].
+    pub(crate) fn era(&self) -> String {
+        self.era.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The folders that are open are no longer those that the names lead to: what is in a journal that nobody finds again
+    /// counts for nothing. Mailboxes are flushed, and all begins anew, with the folders that are there now.
+    ///
+    /// # Errors
+    /// Always: nothing may be done with what was locked or looked at before.
+    pub(crate) fn begin_anew<T>(&self) -> Result<T, StoreError> {
+        let _renewing = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.journal.let_go(self);
+        self.lock_file.close(self);
+        self.opened.forget();
+        // If it is missing, the folder is not mounted, perhaps.
+        self.enter_folders()?;
+        let what = "was removed or replaced while it was in use; what was accepted is in the mailboxes";
+        self.note(|notes| notes.problem(format!("{}: {what}", self.side.display())));
+        Err(StoreError::io(&self.side, io::Error::other("was removed or replaced; try again")))
     }
 
     /// Finds the folder and makes nothing: there may be no working folders.
@@ -106,10 +144,10 @@ impl Place {
         let dir = dir.canonicalize().map_err(failed)?;
         let metadata = dir.metadata().map_err(failed)?;
         let side = dir.join(".pillarbox");
-        let segments = side.join("journal");
+        let segments = side.join(JOURNAL);
         Ok(Self {
             id: (metadata.dev(), metadata.ino()),
-            era: era(&dir),
+            era: Mutex::new(era(&dir)),
             dir,
             side: side.into(),
             segments,
@@ -119,30 +157,32 @@ impl Place {
             waiting: Waiting::default(),
             lock_file: LockFile::default(),
             opened: Opened::default(),
-            folders: Vec::new(),
+            owners: Owners::of(&metadata),
+            renewing: Mutex::default(),
             notes: Mutex::default(),
         })
     }
 
     /// Makes the names of mailboxes durable.
     pub(crate) fn sync_dir(&self) -> Result<(), StoreError> {
-        self.sync_folder(0, &self.dir)
+        self.sync_folder(&self.dir, |folders| Some(&folders.dir))
     }
 
     /// Makes the names in the working folder durable.
     pub(crate) fn sync_side(&self) -> Result<(), StoreError> {
-        self.sync_folder(1, &self.side)
+        self.sync_folder(&self.side, |folders| Some(&folders.side.file))
     }
 
     /// Makes the names of segments durable.
     pub(crate) fn sync_segments(&self) -> Result<(), StoreError> {
-        self.sync_folder(2, &self.segments)
+        self.sync_folder(&self.segments, |folders| folders.segments.as_ref().map(|folder| &folder.file))
     }
 
-    fn sync_folder(&self, which: usize, path: &Path) -> Result<(), StoreError> {
+    fn sync_folder(&self, path: &Path, which: fn(&Folders) -> Option<&File>) -> Result<(), StoreError> {
         // They are missing only where nothing is changed.
         let missing = || StoreError::io(path, io::Error::from(io::ErrorKind::NotFound));
-        self.files.sync_dir(self.folders.get(which).ok_or_else(missing)?, path)
+        let folders = self.files.folders();
+        self.files.sync_dir(folders.as_deref().and_then(which).ok_or_else(missing)?, path)
     }
 
     pub(crate) fn mailbox(&self, name: &str) -> PathBuf {
@@ -182,15 +222,9 @@ impl Place {
         self.side.join(format!("{name}.update.tmp"))
     }
 
-    /// The names of files in the folder, those that are UTF-8; ours all are.
+    /// [`Files::names_in`].
     pub(crate) fn names_in(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
-        let failed = |source| StoreError::io(folder, source);
-        let mut names = Vec::new();
-        for file in fs::read_dir(folder).map_err(failed)? {
-            names.extend(file.map_err(failed)?.file_name().into_string());
-        }
-        names.sort_unstable();
-        Ok(names)
+        self.files.names_in(folder)
     }
 
     /// The names of the mailboxes, sorted.
@@ -280,13 +314,15 @@ static BOOT: LazyLock<String> = LazyLock::new(|| {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
 });
 
+/// STATX_MNT_ID_UNIQUE, for which `rustix` has no name.
+pub(crate) const MOUNT_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
 /// The boot and the mount of a folder, between whose beginning and end nothing that was written is lost: a disk can go and
 /// come back without a boot. Empty where the system does not say: ids of mounts that are not used again it knows since
 /// Linux 6.8.
 fn era(dir: &Path) -> String {
-    // What `rustix` has no name for: STATX_MNT_ID_UNIQUE.
-    let unique = StatxFlags::from_bits_retain(0x4000);
-    let mount = statx(CWD, dir, AtFlags::empty(), unique).ok().filter(|said| said.stx_mask & unique.bits() != 0);
+    let mount = statx(CWD, dir, AtFlags::empty(), MOUNT_UNIQUE).ok();
+    let mount = mount.filter(|said| said.stx_mask & MOUNT_UNIQUE.bits() != 0);
     match mount.map(|said| said.stx_mnt_id) {
         Some(mount) if !BOOT.is_empty() => format!("{} {mount}", *BOOT),
         // The tests are about what follows from it.

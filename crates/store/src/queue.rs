@@ -567,8 +567,8 @@ impl Head {
 
 /// The text of an item, apart from the queue: the queue may change while it is being sent. `None` if the entry is not, or
 /// not any more, what was listed.
-fn text(place: &Place, queue: &Locked, entry: Entry, head: &Head) -> Result<Option<Text>, StoreError> {
-    match Text::collect(&place.side, chunks(queue, entry, head)) {
+fn text(place: &Arc<Place>, queue: &Locked, entry: Entry, head: &Head) -> Result<Option<Text>, StoreError> {
+    match Text::collect(place, chunks(queue, entry, head)) {
         Ok(text) => Ok(Some(text)),
         Err(StoreError::Changed { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -173,7 +173,7 @@ fn replay(place: &Place, locked: &mut [Locked]) -> Result<Option<String>, StoreE
     for mailbox in &mut *locked {
         let mut items = Vec::new();
         for (_, is_ours, content) in &contents {
-            let this_era = is_of_era(&content.header, &place.era);
+            let this_era = is_of_era(&content.header, &place.era());
             let unsettled = content.unsettled().into_iter().filter(|_| *is_ours);
             let about = unsettled.filter(|unsettled| unsettled.placement().name == mailbox.name);
             items.extend(about.map(|unsettled| Item { unsettled, this_era }));

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::StoreError;
 use crate::append::file_and_size;
-use crate::files::not_found;
+use crate::files::{is_not_ours, not_found};
 use crate::locks::Locked;
 use crate::place::{FileId, Place, open_if_there, read_at};
 use crate::write_back::WriteBack;
@@ -155,10 +155,12 @@ pub(crate) fn finish(place: &Place, mailbox: &mut Locked, record: &Record) -> Re
 /// The record stays.
 pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreError> {
     let path = place.update(&mailbox.name);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Redone::Nothing),
-        Err(source) => return Err(StoreError::io(&path, source)),
+    let file = match place.files.open_ours(&path, false) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Redone::Nothing),
+        // Whoever made it decides no removal.
+        Err(error) if is_not_ours(&error) => return put_aside(place, &mailbox.name),
+        Err(error) => return Err(error),
     };
     let (id, size) = file_and_size(mailbox)?;
     let Some((header, tail_hash)) = read(&file, &path)? else {
@@ -217,7 +219,7 @@ pub(crate) fn put_aside(place: &Place, name: &str) -> Result<Redone, StoreError>
     let path = place.update(name);
     for number in 1_u64.. {
         let aside = place.side.join(format!("{name}.update.orphan-{number}"));
-        if aside.symlink_metadata().is_err() {
+        if !place.files.exists(&aside) {
             place.files.rename(&path, &aside)?;
             place.sync_side()?;
             return Ok(Redone::PutAside(aside));
@@ -274,7 +276,7 @@ fn write_content(
     let mut hash = Xxh3::new();
     // A tail may consist of very many small parts; they are written together.
     let mut pending = Vec::new();
-    let mut write_back = WriteBack::new(path);
+    let mut write_back = WriteBack::new(place, path);
     let mut write = |pending: &mut Vec<u8>| {
         place.files.write_all_at(file, path, pending, at)?;
         at += pending.len() as u64;
@@ -425,11 +427,11 @@ fn copy(source: &Source<'_>, mut take: impl FnMut(&[u8], u64) -> Result<(), Stor
 }
 
 fn remove_if_there(place: &Place, path: &Path) -> Result<(), StoreError> {
-    match path.symlink_metadata() {
-        Ok(_) => match place.files.remove(path) {
-            Err(error) if !not_found(&error) => Err(error),
-            _ => Ok(()),
-        },
-        Err(_) => Ok(()),
+    if !place.files.exists(path) {
+        return Ok(());
+    }
+    match place.files.remove(path) {
+        Err(error) if !not_found(&error) => Err(error),
+        _ => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::StoreError;
+use crate::place::Place;
 
 /// A text up to this size stays in memory; a longer one goes to a file, so that memory per connection is bounded
 /// whatever a client sends (C-S10).
@@ -24,7 +25,7 @@ const BLOCK_OCTETS: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Draft {
     /// Where a long text goes.
-    dir: Arc<Path>,
+    place: Arc<Place>,
     /// Octets taken so far, those in `pending` included.
     octets: u64,
     /// The octets that are not in the file yet.
@@ -49,8 +50,8 @@ struct Spilled {
 }
 
 impl Draft {
-    pub(crate) fn new(dir: Arc<Path>) -> Self {
-        Self { dir, octets: 0, pending: Vec::new(), spill: Spill::None }
+    pub(crate) fn new(place: Arc<Place>) -> Self {
+        Self { place, octets: 0, pending: Vec::new(), spill: Spill::None }
     }
 
     /// Octets of the text so far. Beyond [`TEXT_IN_MEMORY_MAX_OCTETS`] they are in a file.
@@ -89,18 +90,20 @@ impl Draft {
         let octets = self.octets;
         match self.spill {
             Spill::None => Ok(Text { octets, body: Body::Memory(self.pending) }),
-            Spill::Open(Spilled { file, .. }) => Ok(Text { octets, body: Body::File { file, dir: self.dir } }),
-            Spill::Lost => Err(lost(&self.dir)),
+            Spill::Open(Spilled { file, .. }) => {
+                Ok(Text { octets, body: Body::File { file, dir: Arc::clone(&self.place.side) } })
+            }
+            Spill::Lost => Err(lost(&self.place.side)),
         }
     }
 
     /// Moves what is pending to the file.
     async fn flush(&mut self) -> Result<(), StoreError> {
-        let dir = Arc::clone(&self.dir);
+        let place = Arc::clone(&self.place);
         let mut pending = std::mem::take(&mut self.pending);
         let spill = std::mem::replace(&mut self.spill, Spill::Lost);
-        (self.spill, self.pending) = crate::blocking(&self.dir, move || {
-            let spill = spill.write(&dir, &pending)?;
+        (self.spill, self.pending) = crate::blocking(&self.place.side, move || {
+            let spill = spill.write(&place, &pending)?;
             pending.clear();
             Ok((spill, pending))
         })
@@ -111,12 +114,12 @@ impl Draft {
 
 impl Spill {
     /// Adds octets to the file; blocks the thread.
-    fn write(self, dir: &Path, octets: &[u8]) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::io(dir, source);
+    fn write(self, place: &Place, octets: &[u8]) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::io(&place.side, source);
         let mut spilled = match self {
-            Self::None => Spilled { file: tempfile::tempfile_in(dir).map_err(failed)?, octets: 0 },
+            Self::None => Spilled { file: place.files.temporary(&place.side)?, octets: 0 },
             Self::Open(spilled) => spilled,
-            Self::Lost => return Err(lost(dir)),
+            Self::Lost => return Err(lost(&place.side)),
         };
         spilled.file.write_all_at(octets, spilled.octets).map_err(failed)?;
         spilled.octets += octets.len() as u64;
@@ -175,19 +178,19 @@ impl Text {
 }
 
 impl Text {
-    /// Collects the octets that `next` gives until it gives none; blocks the thread. `dir` is where a long text goes.
+    /// Collects the octets that `next` gives until it gives none; blocks the thread. A long text goes to the working folder.
     pub(crate) fn collect(
-        dir: &Arc<Path>,
+        place: &Arc<Place>,
         mut next: impl FnMut() -> Result<Option<Vec<u8>>, StoreError>,
     ) -> Result<Self, StoreError> {
-        let mut draft = Draft::new(Arc::clone(dir));
+        let mut draft = Draft::new(Arc::clone(place));
         loop {
             let chunk = next()?;
             draft.pending.extend_from_slice(chunk.as_deref().unwrap_or_default());
             draft.octets += chunk.as_ref().map_or(0, Vec::len) as u64;
             let is_long = draft.pending.len() > TEXT_IN_MEMORY_MAX_OCTETS;
             if is_long || chunk.is_none() && draft.is_spilled() {
-                draft.spill = std::mem::replace(&mut draft.spill, Spill::Lost).write(dir, &draft.pending)?;
+                draft.spill = std::mem::replace(&mut draft.spill, Spill::Lost).write(place, &draft.pending)?;
                 draft.pending.clear();
             }
             if chunk.is_none() {

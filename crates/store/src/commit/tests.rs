@@ -6,8 +6,8 @@ use super::*;
 use crate::Draft;
 use crate::files::tests::Operation;
 
-async fn message(place: &Place, names: &[&str]) -> Message {
-    let text = Draft::new(Arc::clone(&place.side)).finish().await.unwrap();
+async fn message(place: &Arc<Place>, names: &[&str]) -> Message {
+    let text = Draft::new(Arc::clone(place)).finish().await.unwrap();
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     Message { names, from_line: "From a Mon Aug 22 23:00:00 2016\n".to_owned(), queued: None, text }
 }

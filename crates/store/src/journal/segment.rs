@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::record::{HEADER_OCTETS, Header, Record};
 use crate::StoreError;
 use crate::error::Failed;
+use crate::files::is_not_ours;
 use crate::locks::{Locked, OpenMailbox, Part, is_locked, try_lock_part, unlock};
 use crate::place::{FileId, Place, open_if_there, read_at};
 
@@ -92,7 +93,7 @@ impl Segment {
         let (written, path) = (place.unique(&place.segments, "new-"), place.unique(&place.segments, ""));
         let file = place.files.create_new(&written)?;
         let seed = random();
-        let header = Header { boot: place.era.clone(), seed };
+        let header = Header { boot: place.era(), seed };
         let made = try_lock_part(&file, &written, OWNER)
             .and_then(|_| place.files.write_all_at(&file, &written, &header.encode(), 0))
             .map(|()| write_ahead(place, &file, &written, HEADER_OCTETS as u64, HEADER_OCTETS as u64))
@@ -241,6 +242,11 @@ impl Segment {
         Err(StoreError::io(&self.path, io::Error::other("it could not be flushed before")))
     }
 
+    /// It is not used again for anything.
+    pub(crate) fn distrust(&self) {
+        self.state().is_trusted = false;
+    }
+
     pub(crate) fn is_trusted(&self) -> bool {
         self.state().is_trusted
     }
@@ -364,7 +370,7 @@ impl Segment {
         self.check_given_up(&state)?;
         let _writing = Writing::take(&self.file, &self.path)?;
         let seed = random();
-        let header = Header { boot: place.era.clone(), seed };
+        let header = Header { boot: place.era(), seed };
         place.files.write_all_at(&self.file, &self.path, &header.encode(), 0)?;
         place.files.sync_data(&self.file, &self.path)?;
         state.seed = seed;
@@ -400,12 +406,13 @@ pub(crate) struct Content {
 }
 
 impl Found {
-    /// Opens a segment, if it is still there.
-    pub(crate) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
-        match File::options().read(true).write(true).open(path) {
-            Ok(file) => Ok(Some(Self { path: path.to_owned(), file })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::io(path, source)),
+    /// Opens a segment, if it is still there and ours.
+    pub(crate) fn open(place: &Place, path: &Path) -> Result<Option<Self>, StoreError> {
+        match place.files.open_ours(path, true) {
+            Ok(file) => Ok(file.map(|file| Self { path: path.to_owned(), file })),
+            // Nobody of us has accepted anything in it.
+            Err(error) if is_not_ours(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -165,7 +165,7 @@ fn a_folder_that_has_not_changed_is_not_read_again() {
     let [ours, theirs] = two_places(dir.path());
     let not_live = || {
         // As if the folder had been left alone for a while.
-        let later = Folder::of(&ours).unwrap().changed[1].0.cast_unsigned() + COARSE_SECONDS + 1;
+        let later = Folder::of(&ours).unwrap().unwrap().changed[1].0.cast_unsigned() + COARSE_SECONDS + 1;
         ours.journal.not_live(&ours, later).unwrap()
     };
     let begin = |place: &Place| Arc::clone(&place.journal.begin(place).unwrap().0);
@@ -198,7 +198,9 @@ fn a_folder_that_has_not_changed_is_not_read_again() {
 
 #[test]
 fn a_folder_that_has_just_changed_is_read_again() {
-    let folder = Folder { inode: 1, changed: [(100, 5), (100, 7)] };
+    let said = statx(CWD, "/", AtFlags::empty(), Standing::WANTED).unwrap();
+    let standing = Standing::new(&said);
+    let folder = Folder { standing, changed: [(100, 5), (100, 7)] };
     assert!(!folder.is_told_apart(100) && !folder.is_told_apart(100 + COARSE_SECONDS));
     assert!(folder.is_told_apart(100 + COARSE_SECONDS + 1));
     // The clock was set back.
@@ -214,7 +216,7 @@ fn who_is_idle_keeps_no_segment_that_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let [ours, theirs] = two_places(dir.path());
     let segment = Arc::clone(&theirs.journal.begin(&theirs).unwrap().0);
-    let later = Folder::of(&ours).unwrap().changed[1].0.cast_unsigned() + COARSE_SECONDS + 1;
+    let later = Folder::of(&ours).unwrap().unwrap().changed[1].0.cast_unsigned() + COARSE_SECONDS + 1;
     ours.journal.not_live(&ours, later).unwrap();
     let is_open = || {
         let open = std::fs::read_dir("/proc/self/fd").unwrap();

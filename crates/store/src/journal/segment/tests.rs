@@ -19,7 +19,7 @@ fn ids(content: &Content) -> Vec<(u64, bool)> {
 }
 
 fn read(segment: &Segment) -> Vec<(u64, bool)> {
-    ids(&Found::open(&segment.path).unwrap().unwrap().read().unwrap().unwrap())
+    ids(&Found::look(&segment.path).unwrap().unwrap().read().unwrap().unwrap())
 }
 
 /// Who could not flush its own records takes away none of those that others have flushed.
@@ -86,7 +86,7 @@ fn nothing_is_written_to_what_others_may_remove() {
     let segment = Segment::create(&place).unwrap();
     segment.append(&place, &[delivery(1, "alice")]).unwrap();
     segment.disown();
-    assert!(!Found::open(&segment.path).unwrap().unwrap().is_live().unwrap());
+    assert!(!Found::look(&segment.path).unwrap().unwrap().is_live().unwrap());
     segment.append(&place, &[delivery(2, "alice")]).unwrap_err();
     assert_eq!(read(&segment), [(1, false)]);
 }
@@ -186,7 +186,7 @@ fn zeros_are_no_records() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::open(dir.path()).unwrap();
     let segment = Segment::create(&place).unwrap();
-    let found = Found::open(&segment.path).unwrap().unwrap();
+    let found = Found::open(&place, &segment.path).unwrap().unwrap();
     let content = |count: usize| {
         let content = found.read().unwrap().unwrap();
         assert_eq!(content.records.len(), count);
