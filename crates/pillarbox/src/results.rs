@@ -3,6 +3,8 @@
 use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, Write as _};
 
+use pillarbox_proto::shown;
+
 use crate::failure::{Failure, exit};
 
 /// Lines on stdout, and whether they got there. The first that does not is the last that is tried; the work goes on.
@@ -13,9 +15,9 @@ pub struct Results {
 }
 
 impl Results {
-    /// Prints a line.
+    /// Prints a line, so that it steers no terminal: others may have named what is in it.
     pub fn tell(&mut self, line: impl Display) {
-        self.print(format_args!("{line}\n"));
+        self.print(format_args!("{}\n", shown(line.to_string().as_bytes())));
     }
 
     /// Prints a text as it is.
