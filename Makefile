@@ -6,13 +6,13 @@ CARGO    ?= cargo
 PREFIX   ?= /usr/local
 PROGRAMS := echoserver smtp pop3 forward pillarbox echo-test smtp-test pop3-test
 
-# What the classic programs need to build: their sources, and a few tests. It must stay small: the testers and the other
-# tests are for who works on the project. What manifests say of them is left out by the packer.
+# What the classic programs need to build: their sources, and what every store has to do as a test. It must stay small: the
+# testers and the other tests are for who works on the project. What manifests say of them is left out by the packer.
 PACKED = Cargo.toml Cargo.lock Makefile README.md LICENSE \
 	'crates/*/Cargo.toml' 'crates/*/src/*' ':(exclude)crates/probe' \
 	':(exclude)crates/*/src/**/tests.rs' ':(exclude)crates/store/src/crash_tests*' \
 	':(exclude)crates/store/src/check*' ':(exclude)crates/pillarbox/src/fsck*' ':(exclude)crates/pillarbox/src/torture*' \
-	crates/server/tests/core.rs crates/store/tests/conformance.rs crates/store/tests/common
+	crates/store/tests/conformance.rs crates/store/tests/common
 
 # In the packed sources there are neither testers nor the tools of `pillarbox`.
 IS_PACKED := $(if $(wildcard crates/probe),,yes)

@@ -144,7 +144,6 @@ fn make_pack_names_what_is_left_out_because_it_is_not_committed() {
         "LICENSE",
         "crates/server/Cargo.toml",
         "crates/server/src/lib.rs",
-        "crates/server/tests/core.rs",
         "crates/store/tests/conformance.rs",
         "crates/store/tests/common/mod.rs",
         "crates/store/src/check.rs",
