@@ -489,3 +489,7 @@ fn no_argument(replies: &mut Replies) -> Step<Request> {
 fn is_absent(argument: Option<&[u8]>) -> bool {
     argument.is_none_or(|argument| argument.trim_ascii().is_empty())
 }
+
+#[cfg(test)]
+#[path = "pop3/tests.rs"]
+mod tests;
