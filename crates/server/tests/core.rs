@@ -365,6 +365,21 @@ async fn a_closed_connection_is_read_from_for_so_long() {
     assert_eq!((start.elapsed().as_millis() / 10 * 10, LINGER.as_millis()), (1000, 1000));
 }
 
+/// However much it sends: what is not read would reset the connection, and might take the reply from it.
+///
+/// holds C-C5
+#[tokio::test(start_paused = true)]
+async fn a_closed_connection_is_read_from_again_and_again() {
+    let (mut client, driven) = connect(64, &CancellationToken::new());
+    client.write_all(b"QUIT\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut client).await, "hello\r\nQUIT\r\n");
+    for _ in 0..1000 {
+        client.write_all(&[b'x'; 64]).await.unwrap();
+    }
+    drop(client);
+    driven.await.unwrap().unwrap();
+}
+
 /// Stands behind sessions that ask for nothing.
 struct Nobody;
 
