@@ -23,13 +23,6 @@ fn fcntl_lock(file: &File, kind: libc::c_int) -> nix::Result<i32> {
     fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&lock))
 }
 
-/// A process id that belongs to nobody any more.
-fn dead_pid() -> u32 {
-    let mut child = process::Command::new("true").spawn().unwrap();
-    child.wait().unwrap();
-    child.id()
-}
-
 /// Delivering, opening and removing find the mailbox locked and change nothing; with `unlock` they go on.
 async fn assert_locked(folder: &Folder, unlock: impl FnOnce()) {
     let before = folder.mbox("alice");
@@ -92,8 +85,8 @@ async fn stale_dotlocks_are_removed() {
     let young = SystemTime::now() - Duration::from_secs(4 * 60);
     let mut expected = 1;
     for (content, modified, stale) in [
-        (format!("{}\n", dead_pid()), SystemTime::now(), true),
-        (format!(" {} ", dead_pid()), SystemTime::now(), true),
+        (format!("{}\n", common::GONE), SystemTime::now(), true),
+        (format!(" {} ", common::GONE), SystemTime::now(), true),
         (format!("{}\n", process::id()), SystemTime::now(), true),
         (format!("{}\n", parent_id()), old, true),
         (String::new(), old, true),

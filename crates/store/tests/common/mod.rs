@@ -11,6 +11,10 @@ use pillarbox_proto::{Address, Envelope, ReversePath};
 use pillarbox_store::{Mailbox, Maildrop, MboxStore, Store, StoreError, Text, TextReader};
 use tempfile::TempDir;
 
+/// A process id that nobody has: Linux gives none above 2^22. One of a child that has ended would do, but until a child calls
+/// `exec` it has our files open, and with them the locks that other tests give back by closing them.
+pub(crate) const GONE: i32 = i32::MAX;
+
 /// A folder with mailboxes, and a store on it that waits for no lock. Each mailbox has an index.
 pub(crate) struct Folder {
     /// In front of its folder, in which it may be making a file.
