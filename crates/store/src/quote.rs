@@ -103,9 +103,8 @@ impl Unquoter {
                         self.held = true;
                         &rest[1..]
                     };
-                    let before = out.len();
+                    // What was held back comes behind it.
                     rest = copy_run(run, out);
-                    self.last = if out.len() > before { Some(b'>') } else { self.last };
                 }
                 At::Start(matched) if octet == FROM[matched] => {
                     rest = &rest[1..];
