@@ -260,3 +260,24 @@ async fn what_could_not_be_recorded_is_not_sent_again_at_once() {
     watched.await.unwrap();
     assert_eq!(std::iter::from_fn(|| texts.try_recv().ok()).count(), 4);
 }
+
+/// A header may be longer than what is read at once. holds C-F7
+#[tokio::test]
+async fn received_lines_are_counted_across_blocks() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let (store, _) = MboxStore::open(dir.path()).unwrap();
+    for (count, expected) in [(RECEIVED_MAX, false), (RECEIVED_MAX + 1, true)] {
+        // The last line begins where a block does, whatever power of two that is.
+        for block in [64 * 1024, 256 * 1024] {
+            let line = "Received: x\r\n";
+            let mut text = line.repeat(count - 1);
+            text += &format!("X: {}\r\n", "x".repeat(block - text.len() - "X: \r\n".len()));
+            text += &format!("{line}X: {}\r\n\r\n{line}", "x".repeat(1000));
+            assert!(text[block..].starts_with(line));
+            let mut draft = store.draft();
+            draft.append(text.as_bytes()).await.unwrap();
+            let text = Arc::new(draft.finish().await.unwrap());
+            assert_eq!(goes_round(&text).await, expected, "{count} {block}");
+        }
+    }
+}

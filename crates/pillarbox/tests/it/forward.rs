@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use pillarbox_store::MboxStore;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 use crate::dns::Dns;
@@ -136,6 +136,12 @@ async fn mail_for_elsewhere_is_queued_and_sent_on() {
     let sent = String::from_utf8(heard.texts[0].clone()).unwrap();
     let received = sent.strip_suffix(text).expect("the text, octet for octet");
     assert!(received.starts_with("Received: from localhost ") && received.ends_with(" +0000\r\n"), "{received:?}");
+    let size = format!(" SIZE={} ", sent.len());
+    assert!(
+        heard.commands.iter().any(|line| line.starts_with("MAIL ") && line.contains(&size)),
+        "{:?}",
+        heard.commands
+    );
     // Nothing is left to do.
     assert_eq!(net.forward(&[]).await, (0, String::new()));
 }
@@ -345,6 +351,59 @@ async fn a_run_can_be_stopped() {
     assert_eq!(net.queue(), before);
 }
 
+/// Plays a host that takes a text, up to its final dot.
+async fn take_text(host: &mut BufStream<TcpStream>) {
+    for (reply, next) in [("220 x", "EHLO"), ("250 x", "MAIL"), ("250 x", "RCPT"), ("250 x", "DATA"), ("354 x", ".")] {
+        host.write_all(format!("{reply}\r\n").as_bytes()).await.unwrap();
+        host.flush().await.unwrap();
+        let mut line = String::new();
+        while !line.starts_with(next) {
+            line.clear();
+            assert!(host.read_line(&mut line).await.unwrap() > 0);
+        }
+    }
+}
+
+/// After the stop signal neither the next address nor the next domain is tried, whatever the reply that is owed says.
+///
+/// holds C-C9 and C-F4
+#[tokio::test]
+async fn nothing_is_begun_after_the_stop_signal() {
+    // The next domain, and the next address of the same.
+    for (reply, to, left) in [
+        ("250 taken", &["a@[127.0.0.4]", "b@[127.0.0.5]"][..], 1),
+        ("451 later", &["a@[127.0.0.4]", "b@[127.0.0.5]"], 2),
+        ("451 later", &["a@two.example"], 1),
+    ] {
+        let net = Net::start(&[], &[]).await;
+        let dns = Dns::start("two.example A 127.0.0.4\ntwo.example A 127.0.0.5").await;
+        let net = Net { dns, ..net };
+        net.send(to, "x");
+        net.send(&["open@[127.0.0.6]"], "x");
+        let [first, second, open] = [4, 5, 6]
+            .map(|last| std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, last], net.peers.port))).unwrap());
+        for listener in [&first, &second, &open] {
+            listener.set_nonblocking(true).unwrap();
+        }
+        let [first, open] = [first, open].map(|listener| TcpListener::from_std(listener).unwrap());
+        let run = net.spawn();
+        let mut first = BufStream::new(first.accept().await.unwrap().0);
+        let mut open = open.accept().await.unwrap().0;
+        take_text(&mut first).await;
+        signal(&run, Signal::SIGTERM);
+        // When this one is closed, the signal is known to have arrived.
+        let mut said = String::new();
+        assert_eq!(open.read_to_string(&mut said).await.unwrap(), 0, "{said}");
+        first.write_all(format!("{reply}\r\n221 bye\r\n").as_bytes()).await.unwrap();
+        first.flush().await.unwrap();
+        let output = tokio::time::timeout(PATIENCE, run.wait_with_output()).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(75));
+        assert_eq!(second.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "{reply}");
+        assert_eq!(net.queue().matches("X-Envelope-To: ").count(), left + 1, "{reply} {to:?}");
+        assert_eq!(net.queue().contains("<a@"), reply.starts_with('4'), "{reply} {to:?}");
+    }
+}
+
 /// A host that has the whole message when the stop signal comes may still say so: that is recorded, or the message would be
 /// sent again. Everything else ends at once.
 ///
@@ -359,15 +418,7 @@ async fn a_reply_that_is_owed_at_the_stop_signal_is_recorded() {
     let run = net.spawn();
     let mut done = BufStream::new(done.accept().await.unwrap().0);
     let mut open = BufStream::new(open.accept().await.unwrap().0);
-    for (reply, next) in [("220 x", "EHLO"), ("250 x", "MAIL"), ("250 x", "RCPT"), ("250 x", "DATA"), ("354 x", ".")] {
-        done.write_all(format!("{reply}\r\n").as_bytes()).await.unwrap();
-        done.flush().await.unwrap();
-        let mut line = String::new();
-        while !line.starts_with(next) {
-            line.clear();
-            assert!(done.read_line(&mut line).await.unwrap() > 0);
-        }
-    }
+    take_text(&mut done).await;
     signal(&run, Signal::SIGTERM);
     // When this one is closed, the signal is known to have arrived.
     let mut said = String::new();

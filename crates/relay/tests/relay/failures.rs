@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use pillarbox_relay::Resolver;
 use pillarbox_relay::resolve::ALIASES_MAX;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::SHORT;
 use crate::dns::Dns;
 use crate::route::route_within;
 
@@ -32,6 +32,9 @@ fn zone() -> String {
 }
 
 const TWO: &str = "v4.two.example=127.0.0.2 v6.two.example=::1";
+
+/// How long a server may take for one question: whoever is not silent has it, on a busy machine too.
+const CAP: Duration = Duration::from_secs(3);
 
 /// Everything that makes a server useless.
 const USELESS: [&str; 15] = [
@@ -57,7 +60,7 @@ async fn found(zones: &[&str], domain: &str) -> String {
     let servers = Dns::start_all(zones).await;
     let dir = TempDir::new().unwrap();
     let resolver = resolver(&dir, &servers.iter().map(|server| server.at).collect::<Vec<_>>());
-    route_within(&resolver, domain, SHORT).await
+    route_within(&resolver, domain, CAP).await
 }
 
 fn write(dir: &TempDir, servers: &[SocketAddr]) {
@@ -92,7 +95,7 @@ async fn a_server_that_is_not_there_is_passed_over_for_the_next() {
     let dns = Dns::start(&zone()).await;
     let dir = TempDir::new().unwrap();
     let gone = SocketAddr::from(([127, 0, 0, 99], dns.at.port()));
-    assert_eq!(route_within(&resolver(&dir, &[gone, gone, dns.at]), "two.example", SHORT).await, TWO);
+    assert_eq!(route_within(&resolver(&dir, &[gone, gone, dns.at]), "two.example", CAP).await, TWO);
 }
 
 /// What is odd about an answer, but does not keep it from being one. holds C-F8
@@ -128,9 +131,9 @@ async fn servers_may_be_asked_over_tcp_only() {
     let dns = Dns::start(&format!("{}\n* UDP-SILENT", zone())).await;
     let dir = TempDir::new().unwrap();
     let resolver = resolver(&dir, &[dns.at]);
-    assert!(route_within(&resolver, "two.example", SHORT).await.contains("no reply in time"));
+    assert!(route_within(&resolver, "two.example", CAP).await.contains("no reply in time"));
     fs::write(dir.path().join("resolv.conf"), "options use-vc\nnameserver 127.0.0.1\n").unwrap();
-    assert_eq!(route_within(&resolver, "two.example", SHORT).await, TWO);
+    assert_eq!(route_within(&resolver, "two.example", CAP).await, TWO);
 }
 
 /// holds C-F8
@@ -156,12 +159,12 @@ async fn each_server_is_asked_again_when_none_could_tell() {
     let dir = TempDir::new().unwrap();
     let resolver = resolver(&dir, &[servers[0].at, servers[1].at]);
     let expected = format!("deferred: DNS look-up of x.example failed: Query Refused (name server {})", servers[1].at);
-    assert_eq!(route_within(&resolver, "x.example", SHORT).await, expected);
+    assert_eq!(route_within(&resolver, "x.example", CAP).await, expected);
     for server in &servers {
         assert_eq!(server.asked(), ["x.example. MX"; 2]);
     }
     fs::write(dir.path().join("resolv.conf"), "options attempts:3\nnameserver 127.0.0.1\n").unwrap();
-    route_within(&resolver, "x.example", SHORT).await;
+    route_within(&resolver, "x.example", CAP).await;
     assert_eq!(servers[0].asked().len(), 5);
 }
 
@@ -171,7 +174,7 @@ async fn no_such_name_is_an_answer() {
     let servers = Dns::start_all(&["other.example NONE", &zone()]).await;
     let dir = TempDir::new().unwrap();
     let resolver = resolver(&dir, &[servers[0].at, servers[1].at]);
-    assert_eq!(route_within(&resolver, "two.example", SHORT).await, "failed: domain two.example does not exist");
+    assert_eq!(route_within(&resolver, "two.example", CAP).await, "failed: domain two.example does not exist");
     assert!(servers[1].asked().is_empty());
 }
 
@@ -181,9 +184,9 @@ async fn the_file_is_read_anew_and_need_not_be_there() {
     let servers = Dns::start_all(&[&zone(), "two.example A 127.0.0.7"]).await;
     let dir = TempDir::new().unwrap();
     let resolver = resolver(&dir, &[servers[1].at]);
-    assert_eq!(route_within(&resolver, "two.example", SHORT).await, "two.example=127.0.0.7");
+    assert_eq!(route_within(&resolver, "two.example", CAP).await, "two.example=127.0.0.7");
     write(&dir, &[servers[0].at]);
-    assert_eq!(route_within(&resolver, "two.example", SHORT).await, TWO);
+    assert_eq!(route_within(&resolver, "two.example", CAP).await, TWO);
     // Without a name server this host is asked: there is one at this port.
     for content in [Some(&b""[..]), Some(b"search (none) .local\n"), Some(b"\xff\xfe"), None] {
         let path = dir.path().join("resolv.conf");
@@ -191,11 +194,11 @@ async fn the_file_is_read_anew_and_need_not_be_there() {
             Some(content) => fs::write(&path, content).unwrap(),
             None => fs::remove_file(&path).unwrap(),
         }
-        assert_eq!(route_within(&resolver, "two.example", SHORT).await, TWO, "{content:?}");
-        assert_eq!(route_within(&resolver, "[192.0.2.1]", SHORT).await, "[192.0.2.1]=192.0.2.1");
+        assert_eq!(route_within(&resolver, "two.example", CAP).await, TWO, "{content:?}");
+        assert_eq!(route_within(&resolver, "[192.0.2.1]", CAP).await, "[192.0.2.1]=192.0.2.1");
     }
     fs::create_dir(dir.path().join("resolv.conf")).unwrap();
-    assert_eq!(route_within(&resolver, "two.example", SHORT).await, TWO);
+    assert_eq!(route_within(&resolver, "two.example", CAP).await, TWO);
 }
 
 /// What leads from alias to alias, one question each, comes to an end. holds C-F8
@@ -209,8 +212,8 @@ async fn so_many_aliases_are_asked_for_and_no_more() {
     let dns = Dns::start(&zone).await;
     let resolver = Resolver::at(dns.at);
     let first = 20 - ALIASES_MAX;
-    assert_eq!(route_within(&resolver, &format!("a{first}.example"), SHORT).await, "host.example=127.0.0.2");
+    assert_eq!(route_within(&resolver, &format!("a{first}.example"), CAP).await, "host.example=127.0.0.2");
     let one_more = format!("a{}.example", first - 1);
     let expected = format!("deferred: DNS look-up of {one_more} failed: too many aliases");
-    assert_eq!(route_within(&resolver, &one_more, SHORT).await, expected);
+    assert_eq!(route_within(&resolver, &one_more, CAP).await, expected);
 }
