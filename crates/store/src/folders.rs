@@ -71,8 +71,8 @@ impl Owners {
 impl Folders {
     /// The handle by which a path is to be used, and its name there: those of the folders that it is in, or none.
     pub(crate) fn at<'a>(&'a self, path: &'a Path) -> (BorrowedFd<'a>, &'a Path) {
-        let folder = [Some(&self.side), self.segments.as_ref()].into_iter().flatten();
-        let folder = folder.filter(|folder| path.parent() == Some(&folder.path)).last();
+        let mut folders = [Some(&self.side), self.segments.as_ref()].into_iter().flatten();
+        let folder = folders.find(|folder| path.parent() == Some(&folder.path));
         match (folder, path.file_name()) {
             (Some(folder), Some(name)) => (folder.file.as_fd(), Path::new(name)),
             _ => (CWD, path),

@@ -273,7 +273,7 @@ pub(super) fn unsettled_from(
         for unsettled in content.unsettled() {
             let placement = unsettled.placement();
             let waits = !(is_live && unsettled.is_applied());
-            if placement.name == name && FileId::of(&metadata).is(placement.file) && waits {
+            if placement.name == name && FileId::of(metadata).is(placement.file) && waits {
                 add(placement.at, severity);
             }
         }

@@ -139,6 +139,19 @@ fn long_delivery() -> Work {
     Work { what: "a long delivery", run: |case, fault| accept(case, 1_800, fault), operations: 22, ..delivery() }
 }
 
+/// There is no room in the journal but what is written for this message.
+fn delivery_without_room() -> Work {
+    Work {
+        what: "a delivery with little room",
+        fresh: || {
+            let case = fresh();
+            case.store.place.journal.is_now_short_of_space();
+            case
+        },
+        ..delivery()
+    }
+}
+
 fn group_delivery() -> Work {
     Work {
         what: "a group of deliveries",
@@ -371,7 +384,7 @@ fn fails_in_pairs(work: &Work, every: usize, random: &mut Random) -> usize {
 fn goes_on(work: &Work, expected: &Expected, case: Case, accepted: bool, fault: Fault, number: usize) {
     case.store.place.files.inject(Fault::None);
     let when = format!("{}, {fault:?}", work.what);
-    let is_next = number % 2 == 0;
+    let is_next = number.is_multiple_of(2);
     if number % 3 != 1 {
         if is_next {
             next(&case);
@@ -556,7 +569,7 @@ fn of_recoveries_of_groups_and_long_deliveries() {
 /// holds C-S9 C-F1
 #[test]
 fn in_pairs_of_deliveries() {
-    in_pairs(&[delivery, group_delivery]);
+    in_pairs(&[delivery, delivery_without_room, group_delivery]);
 }
 
 /// holds C-S9 C-F1

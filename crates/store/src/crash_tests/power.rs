@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use nix::libc::EIO;
+
 use super::numbered::PAIRS;
 use super::{Case, FROM, Random, run, setting};
-use crate::files::tests::{Failing, Fault, Operation};
+use crate::files::tests::{Failing, Fault, Operation, Written};
 use crate::place::{Place, read_at};
 use crate::scan::scan;
 use crate::{Claim as _, Mailbox, Queue as _, Severity, Store as _, recover};
@@ -853,7 +855,8 @@ fn with_failures(random: &mut Random) -> (Fault, Workload) {
     work.case.store.place.files.start_recording();
     let [one, other] = PAIRS[random.below(PAIRS.len())];
     let first = random.below(45);
-    let second = first + 1 + random.below(24);
+    // In half of the cases that comes first with which it is undone.
+    let second = first + 1 + random.below(2) * random.below(24);
     let failing = |(at, (errno, written))| Failing { at, errno, written };
     let fault = match random.below(8) {
         0 => Fault::FullFrom(first),
@@ -874,6 +877,55 @@ fn with_failures(random: &mut Random) -> (Fault, Workload) {
     }
     work.deliver(&[(&MAILBOXES, 2), (&["mqueue"], 1)]);
     (fault, work)
+}
+
+/// Each operation fails, and the next one too, which is what comes first to undo it; nobody knows then what of it is on the
+/// disk. Each message is in both mailboxes or in none, once at the most, whenever the power is cut then.
+fn check_in_doubt(deliveries: &[(&[&'static str], usize)]) {
+    let mut random = Random::new(1);
+    let mut in_doubt = 0;
+    for first in 0.. {
+        let failing = |at| Failing { at, errno: EIO, written: Written::All };
+        let mut work = Workload::new();
+        work.case.store.place.files.start_recording();
+        work.try_deliver(Fault::FailTwice([first, first + 1].map(failing)), deliveries);
+        let operations = work.case.store.place.files.stop_recording();
+        work.case.die();
+        if operations.len() < first {
+            break;
+        }
+        let mut disk = start(&work);
+        for at in 0..=operations.len() {
+            if let Some(before) = at.checked_sub(1) {
+                disk.apply(&operations[before]);
+            }
+            if at <= first {
+                continue;
+            }
+            // Of what is in doubt all is on the disk; of what was not flushed yet, nothing.
+            let mut after = disk.clone();
+            for file in after.inodes.values_mut() {
+                file.doubtful.iter_mut().for_each(|(_, is_certain)| *is_certain = true);
+            }
+            in_doubt += usize::from(disk.inodes.values().any(|file| !file.doubtful.is_empty()));
+            let state = after.after_power_cut(&mut random, Mood::Nothing);
+            try_state(&work, (at, &disk), &state, Again::No, &mut random)
+                .unwrap_or_else(|wrong| panic!("operations {first} and the next, {at} done: {wrong}"));
+        }
+    }
+    assert!(in_doubt > 5, "{in_doubt}");
+}
+
+/// holds C-S9
+#[test]
+fn a_long_message_in_doubt() {
+    check_in_doubt(&[(&MAILBOXES, 1_800)]);
+}
+
+/// holds C-S9 C-F1
+#[test]
+fn messages_in_doubt_that_came_together() {
+    check_in_doubt(&[(&MAILBOXES, 3), (&["alice"], 25), (&["alice", "mqueue"], 1), (&MAILBOXES, 2)]);
 }
 
 /// holds C-S9 C-F1

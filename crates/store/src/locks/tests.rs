@@ -94,6 +94,24 @@ fn the_table_of_open_mailboxes_does_not_grow() {
     assert!(opened.0.lock().unwrap().entries.len() < 1000);
 }
 
+/// A file that was opened for reading only cannot be locked for writing: whoever tries it fails.
+///
+/// holds C-P8
+#[test]
+fn the_other_lock_is_asked_for_behind_the_dotlock() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, path) = open_mailbox(dir.path());
+    let cannot_be_locked = File::open(&path).unwrap();
+    let dotlock = place.dotlock("alice");
+    std::fs::write(&dotlock, format!("{}\n", std::os::unix::process::parent_id())).unwrap();
+    assert!(lock_both(&place, "alice", &cannot_be_locked, &path).unwrap().is_none());
+    std::fs::remove_file(&dotlock).unwrap();
+    lock_both(&place, "alice", &cannot_be_locked, &path).unwrap_err();
+    assert!(!dotlock.exists(), "nothing stays behind");
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    lock_both(&place, "alice", &file, &path).unwrap().unwrap().release();
+}
+
 /// Who holds only the dotlock for a moment, and takes the `fcntl` lock then, never meets ours.
 ///
 /// holds C-P8
