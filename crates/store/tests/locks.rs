@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use common::Folder;
@@ -115,12 +115,14 @@ async fn both_locks_are_held_while_a_mailbox_is_changed() {
     // run while a program that takes both locks, as others do, changes the mailbox as well.
     let folder = folder();
     let store = folder.store.clone().with_lock_timeout(Duration::from_secs(20));
-    let done = Arc::new(AtomicBool::new(false));
+    let (done, delivered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let other = {
-        let (done, mailbox, lock) = (Arc::clone(&done), folder.path("alice.mbox"), folder.path("alice.mbox.lock"));
+        let (done, count) = (Arc::clone(&done), Arc::clone(&delivered));
+        let (mailbox, lock) = (folder.path("alice.mbox"), folder.path("alice.mbox.lock"));
         std::thread::spawn(move || {
             let mut turns = 0;
             while !done.load(Ordering::Relaxed) || turns == 0 {
+                let seen = count.load(Ordering::Relaxed);
                 let file = File::options().read(true).write(true).open(&mailbox).unwrap();
                 // Each lock alone keeps the deliveries out.
                 if turns % 2 == 0 {
@@ -137,12 +139,18 @@ async fn both_locks_are_held_while_a_mailbox_is_changed() {
                     fs::remove_file(&lock).unwrap();
                 }
                 turns += 1;
+                drop(file);
+                // Who locked it again at once would have it all the time on a busy machine.
+                while count.load(Ordering::Relaxed) == seen && !done.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
             }
             turns
         })
     };
     for _ in 0..50 {
         common::deliver(&store, &["alice"], "a\r\n").await.unwrap();
+        delivered.fetch_add(1, Ordering::Relaxed);
     }
     done.store(true, Ordering::Relaxed);
     assert!(other.join().unwrap() > 0);
