@@ -29,7 +29,7 @@ use crate::{StoreError, update};
 pub(crate) const INDEX_FROM_OCTETS: u64 = if cfg!(test) { 0 } else { 64 * 1024 };
 
 /// What an index begins with; the digit is its version.
-const TITLE: u64 = u64::from_le_bytes(*b"pbindex1");
+const TITLE: u64 = u64::from_le_bytes(*b"pbindex2");
 /// Octets of the header: twelve numbers of 8 octets, the lowest octet first.
 const HEADER_OCTETS: usize = 96;
 /// Octets of a record.

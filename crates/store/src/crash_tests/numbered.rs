@@ -236,11 +236,13 @@ fn contents(case: &Case) -> [String; 3] {
         // Takes out what is struck out.
         run(async { case.store.browse().await.map(drop) }).unwrap();
     }
-    ["alice.mbox", "bob.mbox", "mqueue"].map(|name| {
-        let content = fs::read_to_string(case.dir.path().join(name)).unwrap_or_default();
-        let lines = content.split_inclusive('\n');
-        lines.map(|line| if line.starts_with("From <x@localhost> ") { FROM } else { line }).collect()
-    })
+    ["alice.mbox", "bob.mbox", "mqueue"]
+        .map(|name| dated(&fs::read_to_string(case.dir.path().join(name)).unwrap_or_default()))
+}
+
+fn dated(content: &str) -> String {
+    let lines = content.split_inclusive('\n');
+    lines.map(|line| if line.starts_with("From <x@localhost> ") { FROM } else { line }).collect()
 }
 
 /// What there is before and after, and each with a message that comes next.
@@ -269,6 +271,12 @@ impl Expected {
         };
         let parts = work.parts.map_or_else(Vec::new, |_| (1..4).map(part).collect());
         Self { before, after: of(&case), parts }
+    }
+
+    /// What is in the two mailboxes when it has been done, or not.
+    fn after_or_before(&self, is_done: bool) -> [String; 2] {
+        let [alice, bob, _] = if is_done { self.after[0].clone() } else { self.before[0].clone() };
+        [alice, bob]
     }
 
     /// Whether the work has been done. `is_next`: with the next message; `has_died`: a part of it may be.
@@ -382,8 +390,14 @@ fn fails_in_pairs(work: &Work, every: usize, random: &mut Random) -> usize {
 /// Behind two failures: the same process puts right what was left, and dies. What was accepted is done; what was refused
 /// may be done, whole, where it could not be undone.
 fn goes_on(work: &Work, expected: &Expected, case: Case, accepted: bool, fault: Fault, number: usize) {
-    case.store.place.files.inject(Fault::None);
     let when = format!("{}, {fault:?}", work.what);
+    if matches!(fault, Fault::FullFrom(_)) && !work.may_happen_though_refused && is_told_apart(expected) {
+        // While the disk is full: nothing of what was refused is there, and nothing is accepted that has no room.
+        let now =
+            ["alice.mbox", "bob.mbox"].map(|name| dated(&fs::read_to_string(case.dir.path().join(name)).unwrap()));
+        assert_eq!(now, expected.after_or_before(accepted), "{when}");
+    }
+    case.store.place.files.inject(Fault::None);
     let is_next = number.is_multiple_of(2);
     if number % 3 != 1 {
         if is_next {
