@@ -32,6 +32,9 @@ pub const ITEMS_AT_ONCE: usize = 20;
 /// After the queue was listed it is left alone for so many times longer than that took.
 const LIST_PAUSE: u32 = 10;
 
+/// But no longer than this: it may have waited for somebody's lock.
+const LIST_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// Sends what is in a queue.
 #[derive(Clone)]
 pub struct Forwarder<Q> {
@@ -161,7 +164,7 @@ impl<Q: Queue> Forwarder<Q> {
                         Err(error) => tell(Line::Item(format!("mqueue: {error}"))),
                     }
                     // Listing a long queue must not keep others from it.
-                    listed = Instant::now() + LIST_PAUSE * begun.elapsed();
+                    listed = Instant::now() + (LIST_PAUSE * begun.elapsed()).min(LIST_PAUSE_MAX);
                 }
             }
         }

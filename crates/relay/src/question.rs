@@ -7,13 +7,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
 
 /// Octets of an answer that we take over UDP where TCP is refused (EDNS, RFC 6891): what goes through every network
 /// unfragmented.
 const UDP_LARGE_OCTETS: u16 = 1232;
 
-/// One question. Each is asked once: the next one has another id.
+/// One question, with an id of its own.
 #[derive(Debug)]
 pub(crate) struct Question {
     id: u16,
@@ -33,6 +33,15 @@ pub(crate) enum Reply {
     NoName,
     /// The answer is too long for a datagram.
     Truncated,
+}
+
+const UNREADABLE: &str = "an answer that cannot be read";
+
+/// What cannot be read.
+enum Broken {
+    Record,
+    /// And nothing behind it.
+    Message,
 }
 
 impl Question {
@@ -76,15 +85,42 @@ impl Question {
         if metadata.truncation && !over_tcp {
             return Some(Ok(Reply::Truncated));
         }
-        let records: Result<Vec<_>, _> = (0..counts.answers).map(|_| Record::read(decoder)).collect();
-        let Ok(records) = records else { return Some(Err("an answer that cannot be read".to_owned())) };
+        let (mut records, mut is_broken) = (Vec::new(), false);
+        for _ in 0..counts.answers {
+            match self.read_record(decoder) {
+                Ok(record) => records.extend(record),
+                // Where the next one begins is told by the frame of each, not by what is in it.
+                Err(Broken::Record) => is_broken = true,
+                Err(Broken::Message) => return Some(Err(UNREADABLE.to_owned())),
+            }
+        }
         let is_lame = !metadata.authoritative && !metadata.recursion_available;
         Some(match self.follow(&records) {
             Reply::NoRecords if metadata.response_code == ResponseCode::NXDomain => Ok(Reply::NoName),
             Reply::Alias(_) if metadata.response_code == ResponseCode::NXDomain => Ok(Reply::NoName),
             Reply::NoRecords if is_lame => Err("it neither knows nor asks others".to_owned()),
+            Reply::NoRecords if is_broken => Err(UNREADABLE.to_owned()),
             reply => Ok(reply),
         })
+    }
+
+    /// The next record, if it is one that can answer the question: of others nobody asks what is in them.
+    fn read_record(&self, decoder: &mut BinDecoder<'_>) -> Result<Option<Record>, Broken> {
+        let mut of_this = decoder.clone(u16::try_from(decoder.index()).map_err(|_| Broken::Message)?);
+        let mut frame = || -> Result<RecordType, DecodeError> {
+            Name::read(decoder)?;
+            let kind = RecordType::read(decoder)?;
+            decoder.read_u16()?;
+            decoder.read_u32()?;
+            let octets = decoder.read_u16()?.unverified();
+            decoder.read_slice(octets.into())?;
+            Ok(kind)
+        };
+        let kind = frame().map_err(|_| Broken::Message)?;
+        if ![self.query.query_type(), RecordType::CNAME].contains(&kind) {
+            return Ok(None);
+        }
+        Record::read(&mut of_this).map(Some).map_err(|_| Broken::Record)
     }
 
     /// The records that are asked for, at the end of a chain of aliases.

@@ -187,7 +187,8 @@ impl Dotlock {
                 Err(error) if already_exists(&error) => return Ok(None),
                 // Another process, which takes us for dead. A process does so when it starts, and not again and again.
                 Err(error) if not_found(&error) && written.is_removed(place) => place.lock_file.forget(place, &written),
-                Err(error) => return Err(error),
+                // The working folder may be on another mount by now than DIR.
+                Err(error) => return place.journal.prove(place).and(Err(error)),
             }
         }
     }

@@ -63,6 +63,14 @@ fn absent(name: &str) -> String {
 }
 
 impl StoreError {
+    /// That of a flush: it must not be tried again as if there had been no room for something else.
+    pub(crate) fn of_flush(self) -> Self {
+        match self {
+            Self::Full { path, source } => Self::Io { path, source },
+            error => error,
+        }
+    }
+
     /// Sorts an error of the system: out of room, or anything else.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();

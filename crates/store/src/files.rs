@@ -10,9 +10,9 @@ use std::os::unix::fs::{FileExt, MetadataExt, fchown};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use nix::libc;
 use nix::unistd::Uid;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
 
 use crate::StoreError;
 use crate::folders::{Folders, Owners, is_no_file};
@@ -83,33 +83,41 @@ impl Files {
     /// # Errors
     /// [`is_not_ours`] tells those of what is no regular file, has further names, or belongs to somebody else.
     pub(crate) fn open_ours(&self, path: &Path, write: bool) -> Result<Option<File>, StoreError> {
+        self.open_with_links(path, write, 1)
+    }
+
+    fn open_with_links(&self, path: &Path, write: bool, links_max: u64) -> Result<Option<File>, StoreError> {
         let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
         match self.at(path, |folder, name| openat(folder, name, access | CAREFULLY, Mode::empty())) {
-            Ok(file) => self.if_ours(file.into(), path).map(Some),
+            Ok(file) => self.if_ours(file.into(), path, links_max).map(Some),
             Err(error) if not_found(&error) => Ok(None),
             Err(StoreError::Io { source, .. }) if is_no_file(&source) => Err(not_ours(path)),
             Err(error) => Err(error),
         }
     }
 
-    fn if_ours(&self, file: File, path: &Path) -> Result<File, StoreError> {
-        let is_ours = self.trusted.have(&file).map_err(|source| StoreError::io(path, source))?;
+    fn if_ours(&self, file: File, path: &Path, links_max: u64) -> Result<File, StoreError> {
+        let is_ours = self.trusted.have(&file, links_max).map_err(|source| StoreError::io(path, source))?;
         if is_ours { Ok(file) } else { Err(not_ours(path)) }
     }
 
     /// A file without a name in a folder that is open, gone with its last handle.
     pub(crate) fn temporary(&self, folder: &Path) -> Result<File, StoreError> {
-        let path = folder.join(".");
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match self.at(&path, |folder, name| openat(folder, name, flags, MODE)) {
+        let folders = self.folders();
+        let made = match folders.as_ref().and_then(|folders| folders.handle(folder)) {
+            Some(handle) => openat(handle, ".", flags, MODE),
+            None => openat(CWD, folder, flags, MODE),
+        };
+        match made {
             // A file system that knows none.
-            Err(StoreError::Io { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
                 let path = folder.join(format!(".tmp{:016x}", random()));
                 let file = self.at(&path, |folder, name| openat(folder, name, ANEW, MODE))?;
                 self.at(&path, |folder, name| unlinkat(folder, name, AtFlags::empty()))?;
                 Ok(file.into())
             }
-            result => result.map(File::from),
+            result => result.map(File::from).map_err(|errno| StoreError::io(folder, errno.into())),
         }
     }
 
@@ -172,11 +180,21 @@ impl Files {
     }
 
     /// Opens a file in the working folder for reading and writing; creates it, mode 0600, if it does not exist. What
-    /// stands there and is not ours goes: only locks are on such files.
+    /// stands there and is not ours goes: nothing that counts for long is in such files.
     pub(crate) fn open_or_create(&self, path: &Path) -> Result<File, StoreError> {
+        self.open_or_create_with(path, 1)
+    }
+
+    /// The same for a file that is never written to: it stays, with the locks that others have on it, though somebody has
+    /// given it further names (a backup, perhaps).
+    pub(crate) fn open_lock(&self, path: &Path) -> Result<File, StoreError> {
+        self.open_or_create_with(path, u64::MAX)
+    }
+
+    fn open_or_create_with(&self, path: &Path, links_max: u64) -> Result<File, StoreError> {
         self.step(path)?;
         loop {
-            match self.open_ours(path, true) {
+            match self.open_with_links(path, true, links_max) {
                 Ok(Some(file)) => return Ok(file),
                 Ok(None) => match self.create(path) {
                     Err(error) if already_exists(&error) => {}

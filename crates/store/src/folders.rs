@@ -41,11 +41,13 @@ pub(crate) struct Standing((u32, u32), u64, u64);
 impl Standing {
     /// Of what was asked for [`Standing::WANTED`].
     pub(crate) fn new(said: &rustix::fs::Statx) -> Self {
-        let mount = if said.stx_mask & MOUNT_UNIQUE.bits() == 0 { 0 } else { said.stx_mnt_id };
+        // Where the system knows no other id of a mount, that of one whose folders are open is not used again.
+        let is_known = said.stx_mask & (MOUNT_UNIQUE | StatxFlags::MNT_ID).bits() != 0;
+        let mount = if is_known { said.stx_mnt_id } else { 0 };
         Self((said.stx_dev_major, said.stx_dev_minor), said.stx_ino, mount)
     }
 
-    pub(crate) const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(MOUNT_UNIQUE);
+    pub(crate) const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID).union(MOUNT_UNIQUE);
 }
 
 /// The users whom we trust with what is in the working folder: we, the superuser, and the owner of DIR.
@@ -61,10 +63,10 @@ impl Owners {
         [0, self.0, Uid::effective().as_raw()].contains(&user)
     }
 
-    /// Whether a file that is open is one of ours alone.
-    pub(crate) fn have(self, file: &File) -> io::Result<bool> {
+    /// Whether a file that is open is one of ours, with so many names at the most.
+    pub(crate) fn have(self, file: &File, links_max: u64) -> io::Result<bool> {
         let metadata = file.metadata()?;
-        Ok(metadata.is_file() && metadata.nlink() <= 1 && self.are(metadata.uid()))
+        Ok(metadata.is_file() && metadata.nlink() <= links_max && self.are(metadata.uid()))
     }
 }
 
@@ -112,8 +114,9 @@ impl Folder {
         let metadata = file.metadata().map_err(failed)?;
         let (user, mode) = (metadata.uid(), metadata.mode() & 0o7777);
         if !owners.are(user) {
-            let what =
-                format!("belongs to user {user}, who could change mail; move it out of the way, and it is made anew");
+            let what = format!(
+                "belongs to user {user}, who could change mail; if that is right, run as that user, and if not, move it away"
+            );
             return Err(wrong(io::ErrorKind::Other, what));
         }
         if mode & 0o022 != 0 {

@@ -87,9 +87,9 @@ fn is_four_digits(word: &[u8]) -> bool {
     word.len() == 4 && word.iter().all(u8::is_ascii_digit)
 }
 
-/// `GMT`, `CEST`, `+0100`, `GMT-0700`; no word that has its place in a date.
+/// `GMT`, `CEST`, `+0100`, `GMT-0700`; no word that has its place in a date, and none of prose.
 fn is_zone(word: &[u8]) -> bool {
-    let (name, offset) = word.split_at(word.iter().take_while(|octet| octet.is_ascii_alphabetic()).count());
+    let (name, offset) = word.split_at(word.iter().take_while(|octet| octet.is_ascii_uppercase()).count());
     let is_named = (1..=6).contains(&name.len()) && kind(name) == 0;
     match offset {
         [] => is_named,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, statx};
 use rustix::io::Errno;
 
+use crate::files::is_not_ours;
 use crate::folders::{Folders, Standing};
 use crate::index::{COARSE_SECONDS, now};
 use crate::locks::Locked;
@@ -289,7 +290,7 @@ impl Journal {
         let mut is_flushed = false;
         let mut flush = || {
             if !std::mem::replace(&mut is_flushed, true) {
-                mailbox.sync_data(place)?;
+                mailbox.sync_data(place).map_err(StoreError::of_flush)?;
                 // What was accepted may be in a file that another program has replaced since, and not be flushed there.
                 self.make_names_durable(place, std::slice::from_ref(mailbox))?;
             }
@@ -380,7 +381,18 @@ impl Journal {
     /// # Errors
     /// If not, and all has begun anew then.
     pub(crate) fn prove(&self, place: &Place) -> Result<(), StoreError> {
-        Folder::of(place)?.map_or_else(|| place.begin_anew(), |_| Ok(()))
+        if self.is_found(place)? { Ok(()) } else { place.begin_anew() }
+    }
+
+    /// Whether the name of the folder leads to the one that is open.
+    pub(crate) fn is_found(&self, place: &Place) -> Result<bool, StoreError> {
+        Ok(Folder::of(place)?.is_some())
+    }
+
+    /// The segments that are none: nothing in them counts, and nobody else is told.
+    pub(crate) fn strange(&self, place: &Place) -> Result<Vec<PathBuf>, StoreError> {
+        let is_strange = |path: &PathBuf| place.files.open_ours(path, false).is_err_and(|error| is_not_ours(&error));
+        Ok(segments(place)?.into_iter().filter(is_strange).collect())
     }
 
     /// Nothing keeps the space of segments that others have removed, even if nobody locks any more.
@@ -429,7 +441,13 @@ impl Journal {
     }
 
     /// The segments of this process cannot be found any more: flushes the mailboxes that they are about, and forgets them.
-    pub(crate) fn let_go(&self, place: &Place) {
+    /// No other is made before `enter` has entered the folders that there are now.
+    pub(crate) fn let_go(
+        &self,
+        place: &Place,
+        enter: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         let State { active, full, spare, known, durable, .. } = &mut *state;
         full.extend(active.take());
@@ -440,6 +458,9 @@ impl Journal {
         drop(state);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.flush_full(place, None);
+        // A checkpoint that was under way may have kept one.
+        self.state().spare = None;
+        enter()
     }
 
     /// All segments are given up, as if the process had died.

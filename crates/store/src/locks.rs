@@ -426,7 +426,7 @@ impl Session {
     pub(crate) fn try_new(place: &Place, name: &str) -> Result<Self, StoreError> {
         let path = place.session(name);
         // The file is never removed: a lock on a file without a name would keep nobody out.
-        let file = place.files.open_or_create(&path)?;
+        let file = place.files.open_lock(&path)?;
         if try_lock(&file, &path)? { Ok(Self { file }) } else { Err(StoreError::InUse { name: name.to_owned() }) }
     }
 
@@ -434,7 +434,7 @@ impl Session {
     pub(crate) fn is_at_its_path(&self, place: &Place, name: &str) -> Result<bool, StoreError> {
         let path = place.session(name);
         let failed = |source| StoreError::io(&path, source);
-        let Some(named) = place.files.open_ours(&path, false)? else { return Ok(false) };
+        let named = place.files.open_lock(&path)?;
         let [ours, named] = [self.file.metadata().map_err(failed)?, named.metadata().map_err(failed)?];
         Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
     }

@@ -123,15 +123,21 @@ impl Place {
     /// # Errors
     /// Always: nothing may be done with what was locked or looked at before.
     pub(crate) fn begin_anew<T>(&self) -> Result<T, StoreError> {
+        let again = || StoreError::io(&self.side, io::Error::other("was removed or replaced; try again"));
         let _renewing = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.journal.let_go(self);
-        self.lock_file.close(self);
-        self.opened.forget();
-        // If it is missing, the folder is not mounted, perhaps.
-        self.enter_folders()?;
+        if self.journal.is_found(self)? {
+            // Somebody else has noticed it too.
+            return Err(again());
+        }
+        self.journal.let_go(self, || {
+            self.lock_file.close(self);
+            self.opened.forget();
+            // If it is missing, the folder is not mounted, perhaps.
+            self.enter_folders()
+        })?;
         let what = "was removed or replaced while it was in use; what was accepted is in the mailboxes";
         self.note(|notes| notes.problem(format!("{}: {what}", self.side.display())));
-        Err(StoreError::io(&self.side, io::Error::other("was removed or replaced; try again")))
+        Err(again())
     }
 
     /// Finds the folder and makes nothing: there may be no working folders.

@@ -610,7 +610,7 @@ impl ClaimLock {
         let path = place.claims();
         // Opened anew for each claim: locks of one open file do not keep each other out. Never removed: a lock on a
         // file without a name would keep nobody out.
-        let file = place.files.open_or_create(&path)?;
+        let file = place.files.open_lock(&path)?;
         let octet = claimed_octet(id);
         Ok(try_lock_part(&file, &path, octet)?.then_some(Self { file, octet }))
     }

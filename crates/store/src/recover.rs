@@ -31,6 +31,10 @@ pub(crate) fn start(place: &Arc<Place>) -> Result<(), StoreError> {
         }
     }
     or_note(replay_all(place));
+    for path in place.journal.strange(place)? {
+        let what = "counts for nothing: it has further names, or belongs to somebody else";
+        place.note(|notes| notes.problem(format!("{}: {what}", path.display())));
+    }
     for file in place.names_in(&place.dir)? {
         if let Some(name) = Place::name_of_dotlock(&file) {
             // Locking removes a stale dotlock, for which programs of others would wait. What is had is given back.

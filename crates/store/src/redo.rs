@@ -180,6 +180,9 @@ pub(crate) fn redo(place: &Place, mailbox: &mut Locked) -> Result<Redone, StoreE
             place.sync_side()?;
             record
         } else {
+            // Whoever wrote it may have died in front of that: what is begun now must not be forgotten half-way.
+            place.files.sync_all(&file, &path)?;
+            place.sync_side()?;
             Record { header, path, file }
         };
         finish(place, mailbox, &record)?;

@@ -24,11 +24,12 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    /// From now on what has been tried is tried again.
+    /// From now on what has been tried is tried again, behind what still waits: otherwise hosts that are silent would have
+    /// their turn again and again, and what is behind them in the queue never.
     pub(super) fn renew(&mut self) {
-        self.waiting.clear();
         self.seen_again.clear();
-        self.known = self.under_way.keys().cloned().collect();
+        let waiting = self.waiting.iter().map(|(item, _)| item);
+        self.known = self.under_way.keys().chain(waiting).cloned().collect();
     }
 
     /// This is in the queue.

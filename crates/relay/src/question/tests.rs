@@ -124,3 +124,32 @@ fn a_question_is_plain_where_it_need_not_be_more() {
     let ids: Vec<_> = (0..8).map(|_| Question::new(name("example.org"), RecordType::MX).id).collect();
     assert!(ids.iter().any(|id| *id != ids[0]), "{ids:?}");
 }
+
+/// What cannot be read of a record that nobody has asked for, or of one among several, hides no other.
+///
+/// holds C-F8
+#[test]
+fn a_broken_record_hides_no_other() {
+    let question = Question::new(name("a.org"), RecordType::A);
+    let answer = |records: &[(u16, &[u8])]| {
+        let mut octets = question.id.to_be_bytes().to_vec();
+        octets.extend([0x81, 0x80, 0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
+        octets.extend(b"\x01a\x03org\0\0\x01\0\x01");
+        for (kind, data) in records {
+            octets.extend([0xc0, 12]);
+            octets.extend(kind.to_be_bytes());
+            octets.extend([0, 1, 0, 0, 0, 60]);
+            octets.extend((data.len() as u16).to_be_bytes());
+            octets.extend(*data);
+        }
+        question.read(&octets, false).unwrap()
+    };
+    let good: (u16, &[u8]) = (1, &[192, 0, 2, 1]);
+    for broken in [(1, &[192, 0, 2][..]), (1, b""), (16, b"\x05ab"), (65, b"\0"), (257, b"\0"), (33, b"\0\0")] {
+        for records in [[good, broken], [broken, good]] {
+            assert!(matches!(answer(&records), Ok(Reply::Records(found)) if found.len() == 1), "{broken:?}");
+        }
+    }
+    answer(&[(1, b"\xc0")]).unwrap_err();
+    assert!(matches!(answer(&[(16, b"\x05ab")]), Ok(Reply::NoRecords)));
+}

@@ -361,3 +361,90 @@ fn a_file_that_was_replaced_does_not_come_back_behind_a_recovery() {
     });
     assert_eq!(done.collect::<Vec<_>>(), ["journal", "mailbox", "folder", "journal"]);
 }
+
+/// Whether a file is flushed behind a flush that failed, and was not written at this place in between: that says nothing.
+fn is_trusted_again(operations: &[Operation], inode: u64, at: u64) -> bool {
+    let mut has_failed = false;
+    operations.iter().any(|operation| match operation {
+        Operation::FailedSync(file) if *file == inode => {
+            has_failed = true;
+            false
+        }
+        Operation::Write(file, octets, begin) if *file == inode => {
+            has_failed &= !(*begin..begin + octets.len() as u64).contains(&at);
+            false
+        }
+        Operation::Sync(file) => *file == inode && has_failed,
+        _ => false,
+    })
+}
+
+/// A recovery writes a message, and its flush fails; or that of a checkpoint does, where nobody knows which boot is which.
+/// The next one finds the message in its place, and writes it again.
+///
+/// holds C-S9
+#[test]
+fn no_recovery_trusts_a_flush_that_failed() {
+    for is_checkpoint in [false, true] {
+        for number in 0..60 {
+            let case = Case::new(&[("alice", "")]);
+            case.deliver(&["alice"], "one\r\n").unwrap();
+            let path = case.store.place.mailbox("alice");
+            let inode = fs::metadata(&path).unwrap().ino();
+            let place = if is_checkpoint {
+                case.with_boots(|_| String::new());
+                std::sync::Arc::clone(&case.store.place)
+            } else {
+                case.die();
+                case.reboot();
+                fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+                std::sync::Arc::new(crate::place::Place::open(case.dir.path()).unwrap())
+            };
+            place.files.start_recording();
+            place.files.inject(Fault::Fail(number, EIO));
+            if is_checkpoint {
+                place.journal.checkpoint(&place);
+            } else {
+                crate::recover::start(&place).unwrap();
+            }
+            let done = place.files.done();
+            place.files.inject(Fault::None);
+            crate::recover::again(&place);
+            let operations = place.files.stop_recording();
+            assert!(!is_trusted_again(&operations, inode, 0), "operation {number}: {operations:?}");
+            assert!(case.content("alice").ends_with("one\r\n\n"));
+            if done <= number {
+                assert!(number > 2);
+                break;
+            }
+        }
+    }
+}
+
+/// No removal tries a flush again that failed for want of room, as if there had been none for its record.
+///
+/// holds C-S9 C-P7
+#[test]
+fn no_removal_trusts_a_flush_that_failed_for_want_of_room() {
+    for number in 0.. {
+        let case = Case::new(&[("alice", "")]);
+        let place = &case.store.place;
+        case.deliver(&["alice"], "one\r\n").unwrap();
+        case.deliver(&["alice"], "two\r\n").unwrap();
+        let inode = fs::metadata(place.mailbox("alice")).unwrap().ino();
+        place.files.start_recording();
+        place.files.inject(Fault::Fail(number, ENOSPC));
+        let removed = case.remove("alice", &[1], || ());
+        let done = place.files.done();
+        place.files.inject(Fault::None);
+        let operations = place.files.stop_recording();
+        // Behind the cut it makes no difference.
+        let until = operations.iter().position(|done| matches!(done, Operation::SetLen(file, _) if *file == inode));
+        let until = until.unwrap_or(operations.len());
+        assert!(!is_trusted_again(&operations[..until], inode, 0), "operation {number}, {removed:?}: {operations:?}");
+        if done <= number {
+            assert!(number > 8);
+            break;
+        }
+    }
+}

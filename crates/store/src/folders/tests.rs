@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::files::tests::Operation;
 use crate::place::Place;
-use crate::{Mailbox, Maildrop as _, MboxStore, Store as _};
+use crate::{Mailbox, Maildrop as _, MboxStore, Queue as _, Store as _};
 
 const OLD: &str = "From <x@localhost> Mon Aug 22 23:00:00 2016\nold\r\n\n";
 
@@ -96,7 +96,7 @@ fn a_folder_of_somebody_else_is_refused() {
         give_away(&folder);
         let error = MboxStore::open(case.dir.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("{}: belongs to user 12345", folder.display())), "{error}");
-        assert!(error.contains("move it out of the way"), "{error}");
+        assert!(error.contains("run as that user"), "{error}");
         chown(&folder, Some(0), None).unwrap();
     }
     // DIR's owner could do anything anyway.
@@ -206,6 +206,63 @@ async fn a_working_folder_that_was_replaced_is_noticed() {
         let again = Arc::new(Place::open(case.dir.path()).unwrap());
         assert_eq!(again.journal.dead(&again).unwrap().len(), 1);
     }
+}
+
+/// Two notice it at the same time: what the first has made counts. And nobody makes a segment in the old folder meanwhile.
+///
+/// holds C-S9
+#[tokio::test]
+async fn all_begins_anew_once() {
+    let case = Case::new();
+    case.deliver("alice", "before\r\n").await.unwrap();
+    let place = &case.store.place;
+    let moved = case.dir.path().join("moved");
+    fs::rename(&place.side, &moved).unwrap();
+    fs::create_dir_all(&place.segments).unwrap();
+    place.begin_anew::<()>().unwrap_err();
+    let segment = place.journal.begin(place).unwrap();
+    place.begin_anew::<()>().unwrap_err();
+    assert!(segment.0.is_trusted() && segment.0.path.exists());
+    drop(segment);
+    case.deliver("alice", "behind\r\n").await.unwrap();
+}
+
+/// A backup by hard links, for one, gives files further names. Who has locked one still has it; a segment is told about.
+///
+/// holds C-S9 C-F4
+#[tokio::test]
+async fn files_with_further_names() {
+    let case = Case::new();
+    let place = &case.store.place;
+    fs::write(case.dir.path().join("mqueue"), OLD.replace("2016\n", "2016\nX-Envelope-To: <z@x.org>\n\n")).unwrap();
+    let items = case.store.browse().await.unwrap();
+    let _claim = case.store.claim(&items[0]).await.unwrap().unwrap();
+    let _session = case.store.open(&Mailbox("bob".to_owned())).await.unwrap();
+    for (number, file) in [place.claims(), place.session("bob")].iter().enumerate() {
+        fs::hard_link(file, case.dir.path().join(format!("backup{number}"))).unwrap();
+    }
+    assert!(case.store.claim(&items[0]).await.unwrap().is_none());
+    assert!(matches!(case.store.open(&Mailbox("bob".to_owned())).await, Err(StoreError::InUse { .. })));
+    case.deliver("alice", "new\r\n").await.unwrap();
+    place.journal.die();
+    for name in place.names_in(&place.segments).unwrap() {
+        fs::hard_link(place.segments.join(name), case.dir.path().join("backup")).unwrap();
+    }
+    let (_, recovery) = MboxStore::open(case.dir.path()).unwrap();
+    assert!(recovery.problems()[0].contains("counts for nothing"), "{recovery}");
+}
+
+/// holds C-S11
+#[test]
+fn a_text_on_its_way_is_in_the_folder_that_is_open() {
+    let case = Case::new();
+    let (place, elsewhere) = (&case.store.place, tempfile::tempdir().unwrap());
+    let moved = case.dir.path().join("moved");
+    fs::rename(&place.side, &moved).unwrap();
+    symlink(elsewhere.path(), &place.side).unwrap();
+    let file = place.files.temporary(&place.side).unwrap();
+    let link = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file))).unwrap();
+    assert!(link.starts_with(moved.canonicalize().unwrap()), "{}", link.display());
 }
 
 /// holds C-S11

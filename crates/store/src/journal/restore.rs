@@ -74,10 +74,9 @@ pub(crate) fn restore(place: &Place, mailbox: &mut Locked, mut items: Vec<Item<'
         {
             let entry = delivery.entry(placement);
             if read(mailbox, placement.at, entry.len())? == entry {
-                if item.this_era {
-                    // A flush of it may have failed, and then only a new one after writing it again counts.
-                    place.files.write_all_at(&mailbox.file, &mailbox.path, &entry, placement.at)?;
-                }
+                // A flush of it may have failed, here or in a recovery before this one: only a new one after writing it
+                // again counts.
+                place.files.write_all_at(&mailbox.file, &mailbox.path, &entry, placement.at)?;
                 taken.push(placement.at + u64::from(placement.line_end));
                 continue;
             }

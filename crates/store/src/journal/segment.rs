@@ -338,7 +338,8 @@ impl Segment {
         self.append(place, &[Record::Settled { name: name.to_owned() }])?;
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         // Also where a flush has failed before: this is a new one, of what is written now.
-        place.files.sync_data(&self.file, &self.path).inspect_err(|_| self.state().is_trusted = false)?;
+        let flushed = place.files.sync_data(&self.file, &self.path).map_err(StoreError::of_flush);
+        flushed.inspect_err(|_| self.state().is_trusted = false)?;
         let mut state = self.state();
         state.names.remove(name);
         state.unflushed.retain(|(unflushed, _), _| unflushed != name);
@@ -484,7 +485,7 @@ impl Found {
         }
         flush()?;
         place.files.write_all_at(&self.file, &self.path, &octets, content.end)?;
-        place.files.sync_data(&self.file, &self.path)
+        place.files.sync_data(&self.file, &self.path).map_err(StoreError::of_flush)
     }
 }
 

@@ -98,3 +98,34 @@ async fn a_twin_has_its_turn_when_the_first_is_gone() {
     assert_eq!(agenda.next().as_ref(), items.first());
     assert!(!agenda.ended(&items[0], None));
 }
+
+/// Four silent domains have more items than there is room for, and a good one comes behind them: it has its turn, though
+/// each round comes before the one before it is over.
+///
+/// holds C-F3
+#[tokio::test]
+async fn what_waits_behind_silent_hosts_has_its_turn() {
+    const ROUND: u32 = 60;
+    let mut to: Vec<String> = (0..48).map(|number| format!("a@silent{}.org", number % 4)).collect();
+    to.push("a@good.org".to_owned());
+    let items = items(&to.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let good = items.last().unwrap();
+    let mut agenda = Agenda::default();
+    let mut under_way: Vec<(u32, Item)> = Vec::new();
+    for second in 0..10 * ROUND {
+        if second % ROUND == 0 {
+            agenda.renew();
+            agenda.listed(items.clone());
+        }
+        for (_, item) in under_way.extract_if(.., |(end, _)| *end <= second).collect::<Vec<_>>() {
+            agenda.ended(&item, Some(item.clone()));
+        }
+        while let Some(item) = agenda.next() {
+            if item == *good {
+                return;
+            }
+            under_way.push((second + ROUND, item));
+        }
+    }
+    panic!("it was never begun");
+}
