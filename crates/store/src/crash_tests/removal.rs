@@ -448,3 +448,36 @@ fn no_removal_trusts_a_flush_that_failed_for_want_of_room() {
         }
     }
 }
+
+/// Who finds a redo record makes it durable before anything of what it says is done: its writer may have died in front of
+/// that, and a power cut must not take it away half-way.
+///
+/// holds C-P7
+#[test]
+fn a_record_is_durable_before_it_is_obeyed() {
+    let mut obeyed = 0;
+    for number in 0.. {
+        let entry = |number: usize| format!("{FROM}message {number}\r\n{}\n", "x\r\n".repeat(600));
+        let case = Case::new(&[("alice", &(0..4).map(entry).collect::<String>())]);
+        let inode = fs::metadata(case.store.place.mailbox("alice")).unwrap().ino();
+        let _ = case.remove("alice", &[0, 2], || case.store.place.files.inject(Fault::Die(number)));
+        let died = case.store.place.files.done() > number;
+        case.die();
+        if !died {
+            break;
+        }
+        let place = std::sync::Arc::new(crate::place::Place::open(case.dir.path()).unwrap());
+        place.files.start_recording();
+        crate::recover::start(&place).unwrap();
+        let operations = place.files.stop_recording();
+        let is_about = |done: &Operation| matches!(done, Operation::Write(file, ..) if *file == inode);
+        if let Some(first) = operations.iter().position(is_about) {
+            let is_side = |done: &Operation| matches!(done, Operation::SyncDir(dir) if **dir == *place.side);
+            let flushed = operations[..first].iter().position(is_side).expect("its name is durable");
+            let is_sync = |done: &Operation| matches!(done, Operation::Sync(_));
+            assert!(operations[..flushed].iter().any(is_sync), "operation {number}: {operations:?}");
+            obeyed += 1;
+        }
+    }
+    assert!(obeyed > 2, "{obeyed}");
+}
