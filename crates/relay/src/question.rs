@@ -120,7 +120,11 @@ impl Question {
         if ![self.query.query_type(), RecordType::CNAME].contains(&kind) {
             return Ok(None);
         }
-        Record::read(&mut of_this).map(Some).map_err(|_| Broken::Record)
+        match Record::read(&mut of_this) {
+            // One without anything in it.
+            Ok(Record { data: RData::Update0(_), .. }) | Err(_) => Err(Broken::Record),
+            Ok(record) => Ok(Some(record)),
+        }
     }
 
     /// The records that are asked for, at the end of a chain of aliases.
