@@ -166,11 +166,15 @@ def read_only(bench):
         login = _log_in(server, "anna", first)
         expect_equal(anna.read_bytes(), before, "the mailbox in a read-only folder")
         refused = bench.run([*_inside(server), str(bench.programs / "smtp"), "-p", "0", str(bench.mail)], 10)
-        expect(refused[0] == 66 and b"must be readable and writable" in refused[2],
+        expect(refused[0] == 66 and b"mounted read-only" in refused[2],
                f"smtp starts in a read-only folder: {refused}")
         remount("rw")
-        expect_equal(_send(server, letters.letter("second", 300_000, bench.rng), "anna"), "250 OK",
-                     "the reply when it is writable again")
+        second = letters.letter("second", 300_000, bench.rng)
+        reply = _send(server, second, "anna")
+        if reply in replies:
+            # Another mount is another folder to a server: it says so once, and goes on with that.
+            reply = _send(server, second, "anna")
+        expect_equal(reply, "250 OK", "the reply when it is writable again")
         expect_equal(letters.names_in(anna), ["first", "second"], "the mailbox")
         _expect_listed({*replies, *([login] if login != "+OK" else [])})
         return f"smtp said {replies}; pop3 said {login!r}"
@@ -196,7 +200,8 @@ def _folder_of_its_own(bench):
             mount("mount", "--bind", str(bench.mail))
             mount("mount", "-o", "remount,bind,ro")
         else:
-            mount("umount")
+            # The server may have opened its folders there.
+            mount("umount", "-l")
 
     yield server, mail, remount
 
