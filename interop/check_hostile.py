@@ -171,8 +171,10 @@ def read_only(bench):
         remount("rw")
         second = letters.letter("second", 300_000, bench.rng)
         reply = _send(server, second, "anna")
-        if reply in replies:
-            # Another mount is another folder to a server: it says so once, and goes on with that.
+        for _ in range(3):
+            # Another mount is another folder to a server: it says so, and goes on with that.
+            if reply not in replies:
+                break
             reply = _send(server, second, "anna")
         expect_equal(reply, "250 OK", "the reply when it is writable again")
         expect_equal(letters.names_in(anna), ["first", "second"], "the mailbox")

@@ -117,7 +117,11 @@ impl Spill {
     fn write(self, place: &Place, octets: &[u8]) -> Result<Self, StoreError> {
         let failed = |source| StoreError::io(&place.side, source);
         let mut spilled = match self {
-            Self::None => Spilled { file: place.files.temporary(&place.side)?, octets: 0 },
+            Self::None => {
+                // The folder that is open may be another one by now.
+                let anew = |error| place.journal.prove(place).and(Err(error));
+                Spilled { file: place.files.temporary(&place.side).or_else(anew)?, octets: 0 }
+            }
             Self::Open(spilled) => spilled,
             Self::Lost => return Err(lost(&place.side)),
         };
