@@ -154,7 +154,28 @@ def full_disk(bench):
 
 
 def read_only(bench):
-    """DIR becomes read-only: 451 and -ERR, nothing is lost; all is well when it is writable again"""
+    """DIR becomes read-only: 451 and -ERR, nothing is lost"""
+    with _folder_of_its_own(bench) as (server, mail, remount):
+        anna = mail / "anna.mbox"
+        first = letters.letter("first", 3000, bench.rng)
+        _send(server, first, "anna")
+        before = anna.read_bytes()
+        remount("ro")
+        replies = {_send(server, letters.letter("lost", octets, bench.rng), "anna") for octets in (3000, 300_000)}
+        expect_equal(replies, {"451 Local error, try again later"}, "replies in a read-only folder")
+        login = _log_in(server, "anna", first)
+        expect_equal(anna.read_bytes(), before, "the mailbox in a read-only folder")
+        refused = bench.run([*_inside(server), str(bench.programs / "smtp"), "-p", "0", str(bench.mail)], 10)
+        expect(refused[0] == 66 and b"mounted read-only" in refused[2],
+               f"smtp starts in a read-only folder: {refused}")
+        remount("rw")
+        expect_equal(letters.names_in(anna), ["first"], "the mailbox")
+        _expect_listed({*replies, *([login] if login != "+OK" else [])})
+        return f"smtp said {replies}; pop3 said {login!r}"
+
+
+def read_only(bench):
+    """DIR becomes read-only: 451 and -ERR, nothing is lost"""
     with _folder_of_its_own(bench) as (server, mail, remount):
         anna = mail / "anna.mbox"
         first = letters.letter("first", 3000, bench.rng)
