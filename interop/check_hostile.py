@@ -169,38 +169,8 @@ def read_only(bench):
         expect(refused[0] == 66 and b"mounted read-only" in refused[2],
                f"smtp starts in a read-only folder: {refused}")
         remount("rw")
-        remount("rw")
         expect_equal(letters.names_in(anna), ["first"], "the mailbox")
         _expect_listed({*replies, *([login] if login != "+OK" else [])})
-        _expect_listed({*replies, *([login] if login != "+OK" else [])})
-        return f"smtp said {replies}; pop3 said {login!r}"
-
-
-def read_only(bench):
-    """DIR becomes read-only: 451 and -ERR, nothing is lost"""
-    with _folder_of_its_own(bench) as (server, mail, remount):
-        anna = mail / "anna.mbox"
-        first = letters.letter("first", 3000, bench.rng)
-        _send(server, first, "anna")
-        before = anna.read_bytes()
-        remount("ro")
-        replies = {_send(server, letters.letter("lost", octets, bench.rng), "anna") for octets in (3000, 300_000)}
-        expect_equal(replies, {"451 Local error, try again later"}, "replies in a read-only folder")
-        login = _log_in(server, "anna", first)
-        expect_equal(anna.read_bytes(), before, "the mailbox in a read-only folder")
-        refused = bench.run([*_inside(server), str(bench.programs / "smtp"), "-p", "0", str(bench.mail)], 10)
-        expect(refused[0] == 66 and b"mounted read-only" in refused[2],
-               f"smtp starts in a read-only folder: {refused}")
-        remount("rw")
-        second = letters.letter("second", 300_000, bench.rng)
-        reply = _send(server, second, "anna")
-        for _ in range(3):
-            # Another mount is another folder to a server: it says so, and goes on with that.
-            if reply not in replies:
-                break
-            reply = _send(server, second, "anna")
-        expect_equal(reply, "250 OK", "the reply when it is writable again")
-        expect_equal(letters.names_in(anna), ["first", "second"], "the mailbox")
         return f"smtp said {replies}; pop3 said {login!r}"
 
 
@@ -224,7 +194,6 @@ def _folder_of_its_own(bench):
             mount("mount", "--bind", str(bench.mail))
             mount("mount", "-o", "remount,bind,ro")
         else:
-            # The server may have opened its folders there.
             mount("umount", "-l")
 
     yield server, mail, remount
