@@ -154,7 +154,7 @@ def full_disk(bench):
 
 
 def read_only(bench):
-    """DIR becomes read-only: 451 and -ERR, nothing is lost"""
+    """DIR becomes read-only: 451 and -ERR, nothing is lost; all is well when it is writable again"""
     with _folder_of_its_own(bench) as (server, mail, remount):
         anna = mail / "anna.mbox"
         first = letters.letter("first", 3000, bench.rng)
@@ -169,7 +169,9 @@ def read_only(bench):
         expect(refused[0] == 66 and b"mounted read-only" in refused[2],
                f"smtp starts in a read-only folder: {refused}")
         remount("rw")
-        expect_equal(letters.names_in(anna), ["first"], "the mailbox")
+        expect_equal(_send(server, letters.letter("second", 300_000, bench.rng), "anna"), "250 OK",
+                     "the reply when it is writable again")
+        expect_equal(letters.names_in(anna), ["first", "second"], "the mailbox")
         _expect_listed({*replies, *([login] if login != "+OK" else [])})
         return f"smtp said {replies}; pop3 said {login!r}"
 
@@ -194,7 +196,7 @@ def _folder_of_its_own(bench):
             mount("mount", "--bind", str(bench.mail))
             mount("mount", "-o", "remount,bind,ro")
         else:
-            mount("umount", "-l")
+            mount("umount")
 
     yield server, mail, remount
 

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::kill;
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -118,7 +118,8 @@ impl Place {
     }
 
     /// The folders that are open are no longer those that the names lead to: what is in a journal that nobody finds again
-    /// counts for nothing. Mailboxes are flushed, and all begins anew, with the folders that are there now.
+    /// counts for nothing. Mailboxes are flushed, and all begins anew, with the folders that are there now. Not with those
+    /// of a mount that is read-only: nothing can be done in them, and open ones would keep it from going away again.
     ///
     /// # Errors
     /// Always: nothing may be done with what was locked or looked at before.
@@ -128,6 +129,9 @@ impl Place {
         if self.journal.is_found(self)? {
             // Somebody else has noticed it too.
             return Err(again());
+        }
+        if let Err(Errno::EROFS) = access(&*self.side, AccessFlags::W_OK) {
+            return Err(StoreError::io(&self.side, Errno::EROFS.into()));
         }
         self.journal.let_go(self, || {
             self.lock_file.close(self);
