@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod delivery;
+mod disk;
 #[cfg(feature = "check")]
 mod index;
 mod numbered;

@@ -37,7 +37,7 @@ struct Written {
     path: PathBuf,
     /// Kept open, so that no other file can get its inode number.
     file: File,
-    id: FileId,
+    inode: Inode,
     renewed: Mutex<SystemTime>,
 }
 
@@ -80,10 +80,10 @@ impl Written {
         let file = place.files.create_new(&path)?;
         let made = write_owner(place, &file, &path).and_then(|renewed| {
             let metadata = file.metadata().map_err(|source| StoreError::io(&path, source))?;
-            Ok((renewed, file_id(&metadata)))
+            Ok((renewed, inode(&metadata)))
         });
         match made {
-            Ok((renewed, id)) => Ok(Self { path, file, id, renewed: Mutex::new(renewed) }),
+            Ok((renewed, inode)) => Ok(Self { path, file, inode, renewed: Mutex::new(renewed) }),
             Err(error) => {
                 // If this fails the next start removes it.
                 let _ = place.files.remove(&path);
@@ -165,7 +165,7 @@ impl Dotlock {
             return;
         }
         let is_gone = match self.path.symlink_metadata() {
-            Ok(named) => file_id(&named) != self.written.id || self.place.files.remove(&self.path).is_ok(),
+            Ok(named) => inode(&named) != self.written.inode || self.place.files.remove(&self.path).is_ok(),
             Err(_) => false,
         };
         if !is_gone {
@@ -214,7 +214,7 @@ impl Found {
             Err(source) => return Err(StoreError::io(path, source)),
         };
         let owner = match (metadata.is_file(), metadata.len()) {
-            (true, 0) if metadata.nlink() > 1 => owner_by_name(place, file_id(&metadata)),
+            (true, 0) if metadata.nlink() > 1 => owner_by_name(place, inode(&metadata)),
             (true, _) => file.as_mut().and_then(owner),
             _ => None,
         };
@@ -230,16 +230,16 @@ impl Found {
     }
 }
 
-/// Device and inode of a file.
-type FileId = (u64, u64);
+/// Device and inode of a file: enough to know it by while it is open. Both its names have the same.
+type Inode = (u64, u64);
 
-fn file_id(metadata: &Metadata) -> FileId {
+fn inode(metadata: &Metadata) -> Inode {
     (metadata.dev(), metadata.ino())
 }
 
 /// Whether both are the same file, not renewed in between.
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    file_id(one) == file_id(other) && (one.mtime(), one.mtime_nsec()) == (other.mtime(), other.mtime_nsec())
+    inode(one) == inode(other) && (one.mtime(), one.mtime_nsec()) == (other.mtime(), other.mtime_nsec())
 }
 
 /// Whether the dotlock of a mailbox is stale, or gone by now. Nothing is done with it.
@@ -284,9 +284,9 @@ fn owner(file: &mut File) -> Option<i32> {
 }
 
 /// The process that made this file, by the name it has in the working folder.
-fn owner_by_name(place: &Place, id: FileId) -> Option<i32> {
+fn owner_by_name(place: &Place, which: Inode) -> Option<i32> {
     let names = place.names_in(&place.side).ok()?;
-    let is_it = |name: &&String| place.side.join(name).symlink_metadata().is_ok_and(|named| file_id(&named) == id);
+    let is_it = |name: &&String| place.side.join(name).symlink_metadata().is_ok_and(|named| inode(&named) == which);
     let name = names.iter().filter(|name| name.starts_with(KIND)).find(is_it)?;
     name.strip_prefix(KIND)?.split_once('-')?.0.parse().ok()
 }

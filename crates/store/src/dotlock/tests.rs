@@ -42,7 +42,7 @@ fn dotlocks_of_a_process_are_names_of_one_file() {
     for name in ["alice", "bob"] {
         assert_eq!(fs::read_to_string(place.dotlock(name)).unwrap(), format!("{}\n", process::id()));
     }
-    assert_eq!(alice.written.id, bob.written.id);
+    assert_eq!(alice.written.inode, bob.written.inode);
     for mut dotlock in [alice, bob] {
         dotlock.release();
         assert!(!dotlock.path.exists());
@@ -70,7 +70,7 @@ fn a_dotlock_is_young_when_it_is_made() {
         *dotlock.written.renewed.lock().unwrap() = renewed;
         let mut again = Dotlock::try_new(&place, "alice").unwrap().unwrap();
         assert!(modified(&place, "alice") > old);
-        assert_eq!(again.written.id, dotlock.written.id);
+        assert_eq!(again.written.inode, dotlock.written.inode);
         again.release();
     }
 }
@@ -86,7 +86,7 @@ fn a_dotlock_that_is_left_grows_old() {
     left.release();
     let old = modified(&place, "alice");
     let other = Dotlock::try_new(&place, "bob").unwrap().unwrap();
-    assert_ne!(other.written.id, left.written.id);
+    assert_ne!(other.written.inode, left.written.inode);
     *other.written.renewed.lock().unwrap() = SystemTime::UNIX_EPOCH;
     Dotlock::try_new(&place, "carol").unwrap().unwrap();
     assert_eq!(modified(&place, "alice"), old);
@@ -99,7 +99,7 @@ fn who_removes_the_file_behind_the_dotlocks_keeps_nobody_out() {
     let mut first = Dotlock::try_new(&place, "alice").unwrap().unwrap();
     fs::remove_file(&first.written.path).unwrap();
     let second = Dotlock::try_new(&place, "bob").unwrap().unwrap();
-    assert_ne!(first.written.id, second.written.id);
+    assert_ne!(first.written.inode, second.written.inode);
     first.release();
     assert!(!first.path.exists() && second.path.exists());
 }
@@ -150,7 +150,7 @@ fn a_file_that_cannot_be_renewed_is_replaced() {
     *first.written.renewed.lock().unwrap() = SystemTime::now() - RENEW_AFTER;
     place.files.inject(Fault::Fail(0, EIO));
     let mut second = Dotlock::try_new(&place, "alice").unwrap().unwrap();
-    assert_ne!(first.written.id, second.written.id);
+    assert_ne!(first.written.inode, second.written.inode);
     second.release();
     assert_eq!(fs::read_dir(dir.path().join(".pillarbox")).unwrap().count(), 2, "one, and the journal");
 }
@@ -248,5 +248,5 @@ fn a_dotlock_that_is_somebody_elses_by_now_stays() {
     assert_eq!(fs::read_to_string(&lost.path).unwrap(), "1\n");
     // What is theirs is no reason to give up the file that ours are names of.
     let other = Dotlock::try_new(&place, "bob").unwrap().unwrap();
-    assert_eq!(other.written.id, lost.written.id);
+    assert_eq!(other.written.inode, lost.written.inode);
 }
