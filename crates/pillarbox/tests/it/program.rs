@@ -1,6 +1,6 @@
 //! Programs of ours that run: started, awaited, stopped by their own id.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -111,8 +111,13 @@ impl Drop for Program {
 pub(crate) fn read_line(stream: &mut TcpStream) -> String {
     let mut line = Vec::new();
     let mut octet = [0];
-    while !line.ends_with(b"\n") && stream.read(&mut octet).unwrap() == 1 {
-        line.push(octet[0]);
+    while !line.ends_with(b"\n") {
+        // A read with a time limit is interrupted when a child of another test ends; this one goes on then.
+        match stream.read_exact(&mut octet) {
+            Ok(()) => line.push(octet[0]),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => panic!("{error}"),
+        }
     }
     String::from_utf8(line).unwrap()
 }
