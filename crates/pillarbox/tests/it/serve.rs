@@ -116,10 +116,11 @@ fn a_folder_whose_name_turns_the_line_around() {
 /// holds C-C7
 #[test]
 fn serve_says_which_option_takes_another_port() {
-    let home = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap();
     for (option, other) in [("--smtp", "--pop3"), ("--pop3", "--smtp")] {
+        // Each its own: what a program that has to end at once leaves behind, the next one removes and says so.
+        let home = TempDir::new().unwrap();
         let mut command = Command::new(binary("pillarbox"));
         command.args(["serve", option, &at.to_string(), other, "127.0.0.1:0"]).current_dir(home.path());
         let output = command.output().unwrap();
