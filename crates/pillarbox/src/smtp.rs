@@ -41,38 +41,37 @@ impl<S: Store> Service for Smtp<S> {
         let receiving = Receiving {
             store: self.store.clone(),
             may_relay: is_loopback(peer.ip()),
-            found: Vec::new(),
-            draft: None,
+            transaction: Transaction::default(),
             beside: self.beside.clone(),
-            room: Vec::new(),
             log,
         };
         (Session::new(self.message_max_octets), receiving)
     }
 }
 
-/// What stands behind one SMTP connection: the text that is being received.
+/// What stands behind one SMTP connection.
 pub struct Receiving<S> {
     store: S,
     /// Whether the client is on this host: mail for elsewhere is taken from such clients only (C-F1).
     may_relay: bool,
-    /// The mailboxes of the recipients here that this transaction has.
+    transaction: Transaction,
+    beside: Beside,
+    log: Log,
+}
+
+/// What a mail transaction has. It goes with the transaction: a client that only waits holds no room.
+#[derive(Default)]
+struct Transaction {
+    /// The mailboxes of the recipients here.
     found: Vec<Mailbox>,
     /// Room for those of them beyond [`RECIPIENTS_KEPT`].
     room: Vec<Place>,
     /// The text that is being received, and room for its file once it has one.
     draft: Option<(Draft, Option<Place>)>,
-    beside: Beside,
-    log: Log,
 }
 
 impl<S: Store> Receiving<S> {
-    async fn recipient(&mut self, address: Address, others: usize) -> Result<Answer, StoreError> {
-        if others == 0 {
-            // What is left of a transaction that was given up.
-            self.found.clear();
-            self.room.clear();
-        }
+    async fn recipient(&mut self, address: Address) -> Result<Answer, StoreError> {
         if !address.is_at(LOCALHOST) {
             return Ok(match (may_be_forwarded(&address), self.may_relay) {
                 (false, _) => Answer::Refused(NOT_FORWARDED),
@@ -81,35 +80,38 @@ impl<S: Store> Receiving<S> {
             });
         }
         let Some(mailbox) = self.store.mailbox(&address).await? else { return Ok(Answer::Refused(NO_SUCH_MAILBOX)) };
-        if self.found.len() >= RECIPIENTS_KEPT && !self.found.contains(&mailbox) {
+        let Transaction { found, room, .. } = &mut self.transaction;
+        if found.len() >= RECIPIENTS_KEPT && !found.contains(&mailbox) {
             let Some(place) = self.beside.take() else { return Ok(Answer::Refused(TOO_MANY_RECIPIENTS)) };
-            self.room.push(place);
+            room.push(place);
         }
-        self.found.push(mailbox);
+        found.push(mailbox);
         Ok(Answer::Taken)
     }
 
     async fn text(&mut self, octets: &[u8]) -> Result<Answer, StoreError> {
-        let (draft, file) = self.draft.get_or_insert_with(|| (self.store.draft(), None));
+        // Back only with what is taken: a text that is refused ends its transaction.
+        let mut transaction = std::mem::take(&mut self.transaction);
+        let (draft, file) = transaction.draft.get_or_insert_with(|| (self.store.draft(), None));
         if file.is_none() && draft.octets() + octets.len() as u64 > TEXT_IN_MEMORY_MAX_OCTETS as u64 {
             *file = self.beside.take();
             if file.is_none() {
-                self.draft = None;
                 return Ok(Answer::Refused(TOO_MANY_LONG));
             }
         }
         draft.append(octets).await?;
+        self.transaction = transaction;
         Ok(Answer::Taken)
     }
 
     async fn accept(&mut self, envelope: &Envelope) -> Result<Answer, StoreError> {
+        let Transaction { found: local, room: _room, draft } = std::mem::take(&mut self.transaction);
         // A message without any text was never begun.
-        let (draft, _file) = self.draft.take().unwrap_or_else(|| (self.store.draft(), None));
+        let (draft, _file) = draft.unwrap_or_else(|| (self.store.draft(), None));
         let text = draft.finish().await?;
-        // Whether the mailboxes that RCPT has found are still there, the store sees to.
-        let (local, _room) = (std::mem::take(&mut self.found), std::mem::take(&mut self.room));
         let is_remote = |address: &&Address| !address.is_at(LOCALHOST);
         let remote: Vec<_> = envelope.forward_paths.iter().filter(is_remote).cloned().collect();
+        // Whether the mailboxes that RCPT has found are still there, the store sees to.
         self.store.accept(envelope, text, &local, &remote).await?;
         Ok(Answer::Taken)
     }
@@ -137,17 +139,16 @@ fn is_loopback(ip: IpAddr) -> bool {
 impl<S: Store> Backend<Session> for Receiving<S> {
     async fn perform(&mut self, request: Request) -> Answer {
         let result = match request {
-            Request::Recipient { address, others } => self.recipient(address, others).await,
+            Request::Recipient(address) => self.recipient(address).await,
             Request::Text(octets) => self.text(&octets).await,
             Request::Accept(envelope) => self.accept(&envelope).await,
             Request::Discard => {
-                self.draft = None;
+                self.transaction = Transaction::default();
                 Ok(Answer::Taken)
             }
         };
         result.unwrap_or_else(|error| {
             self.log.note(format_args!("{error}"));
-            self.draft = None;
             Answer::Refused(refusal::smtp(&error))
         })
     }

@@ -27,18 +27,14 @@ pub const MESSAGE_MAX_OCTETS: u64 = 50_000_000;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
     /// Whether mail for this address is taken. Answered by [`Answer::Taken`] or [`Answer::Refused`].
-    Recipient {
-        /// The address.
-        address: Address,
-        /// How many the transaction has already; 0: it is a new one.
-        others: usize,
-    },
+    Recipient(Address),
     /// Keep these octets of the message's text, dot-stuffing taken off, CR LF line ends. [`Answer::Taken`] or
-    /// [`Answer::Refused`]; after a refusal no more octets come, and what was kept is to be dropped.
+    /// [`Answer::Refused`]; after a refusal no more octets come, and what was kept of the transaction is to be dropped.
     Text(Vec<u8>),
-    /// The text is complete: make it durable in every mailbox, or in none. [`Answer::Taken`] or [`Answer::Refused`].
+    /// The text is complete: make it durable in every mailbox, or in none. [`Answer::Taken`] or [`Answer::Refused`]; either
+    /// way nothing is kept of the transaction.
     Accept(Envelope),
-    /// Drop what was kept of the text: the message is too large. Answered by [`Answer::Taken`].
+    /// Drop what was kept of the transaction: it was given up, or its message is too large. Answered by [`Answer::Taken`].
     Discard,
 }
 
@@ -139,9 +135,9 @@ impl Session {
         if argument.is_empty() || !argument.iter().all(u8::is_ascii_graphic) {
             return say(replies, 501, "Syntax: HELO domain");
         }
+        say(replies, 250, LOCALHOST);
         // HELO again starts over (C-S2, RFC 5321 §4.1.4).
-        self.state = State::Ready;
-        say(replies, 250, LOCALHOST)
+        self.start_over()
     }
 
     fn mail(&mut self, argument: &[u8], replies: &mut Replies) -> Step<Request> {
@@ -184,9 +180,8 @@ impl Session {
         if envelope.forward_paths.len() >= RECIPIENTS_MAX {
             return say(replies, 452, "Too many recipients");
         }
-        let others = envelope.forward_paths.len();
         self.state = State::Asking(std::mem::take(envelope), address.clone());
-        Step::Ask(Request::Recipient { address, others })
+        Step::Ask(Request::Recipient(address))
     }
 
     fn data(&mut self, argument: &[u8], replies: &mut Replies) -> Step<Request> {
@@ -209,10 +204,16 @@ impl Session {
         if !argument.is_empty() {
             return no_argument(replies);
         }
-        if !matches!(self.state, State::Start) {
-            self.state = State::Ready;
+        ok(replies);
+        if matches!(self.state, State::Start) { Step::Continue } else { self.start_over() }
+    }
+
+    /// Gives up the transaction, if one is open: what the backend has for it must not wait for the next one.
+    fn start_over(&mut self) -> Step<Request> {
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Mail(_) => Step::Ask(Request::Discard),
+            _ => Step::Continue,
         }
-        ok(replies)
     }
 
     fn quit(argument: &[u8], replies: &mut Replies) -> Step<Request> {

@@ -26,19 +26,20 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
         ..Envelope::default()
     };
     // The first transaction was given up; one mailbox is there in lower case only.
-    let recipient = |name: &str, others| Request::Recipient { address: address(name), others };
-    for (others, name) in ["anna", "Berta", "clara"].into_iter().enumerate() {
-        assert_eq!(receiving.perform(recipient(name, others)).await, Answer::Taken);
+    let recipient = |name: &str| Request::Recipient(address(name));
+    for name in ["anna", "Berta", "clara"] {
+        assert_eq!(receiving.perform(recipient(name)).await, Answer::Taken);
     }
-    for (others, name) in ["Berta", "clara"].into_iter().enumerate() {
-        assert_eq!(receiving.perform(recipient(name, others)).await, Answer::Taken);
+    receiving.perform(Request::Discard).await;
+    for name in ["Berta", "clara"] {
+        assert_eq!(receiving.perform(recipient(name)).await, Answer::Taken);
     }
     receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
     assert_eq!(receiving.perform(Request::Accept(to(&["Berta", "clara"]))).await, Answer::Taken);
     assert_eq!((stored("anna"), stored("berta"), stored("clara")), (0, stored("clara"), stored("berta")));
     assert!(stored("berta") > 0);
 
-    receiving.perform(recipient("anna", 0)).await;
+    receiving.perform(recipient("anna")).await;
     std::fs::remove_file(dir.path().join("anna.mbox")).unwrap();
     receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
     let Answer::Refused(refusal) = receiving.perform(Request::Accept(to(&["anna"]))).await else {
@@ -50,8 +51,9 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
     // A link has come in its place. What was given up by RSET before that counts for nothing.
     let elsewhere = dir.path().join("elsewhere");
     std::fs::write(&elsewhere, "").unwrap();
-    receiving.perform(recipient("clara", 0)).await;
-    receiving.perform(recipient("berta", 0)).await;
+    receiving.perform(recipient("clara")).await;
+    receiving.perform(Request::Discard).await;
+    receiving.perform(recipient("berta")).await;
     std::fs::remove_file(dir.path().join("berta.mbox")).unwrap();
     std::os::unix::fs::symlink(&elsewhere, dir.path().join("berta.mbox")).unwrap();
     receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
@@ -60,7 +62,7 @@ async fn a_message_goes_to_the_recipients_of_its_own_transaction() {
     };
     assert_eq!(refusal.code, 451);
     assert_eq!(std::fs::read(&elsewhere).unwrap(), b"");
-    assert!(matches!(receiving.perform(recipient("berta", 0)).await, Answer::Refused(_)));
+    assert!(matches!(receiving.perform(recipient("berta")).await, Answer::Refused(_)));
 }
 
 /// A service over these mailboxes, with room for so many descriptors beside its connections.
@@ -197,7 +199,7 @@ async fn a_long_text_takes_room_for_its_file_and_gives_it_back() {
     let (mut first, mut second) = (scarce.connect(), scarce.connect());
     let too_many = refused(452, "Too many long messages at once, try again later");
     let text = |octets| Request::Text(vec![b'a'; octets]);
-    let recipient = || Request::Recipient { address: address(0), others: 0 };
+    let recipient = || Request::Recipient(address(0));
     let to = || Request::Accept(Envelope { forward_paths: vec![address(0)], ..Envelope::default() });
     // All of it is in memory.
     assert_eq!(first.perform(text(TEXT_IN_MEMORY_MAX_OCTETS)).await, Answer::Taken);
@@ -234,12 +236,11 @@ async fn recipients_beyond_those_that_there_is_room_for_are_refused_and_the_othe
     let scarce = Scarce::new(RECIPIENTS_KEPT + 3, 2);
     let mut receiving = scarce.connect();
     let too_many = refused(452, "Too many recipients");
-    // The second transaction begins anew.
+    // The first transaction is given up, the second begins anew.
     for _ in 0..2 {
         let mut forward_paths = Vec::new();
         for number in 0..RECIPIENTS_KEPT + 3 {
-            let recipient = Request::Recipient { address: address(number), others: forward_paths.len() };
-            let answer = receiving.perform(recipient).await;
+            let answer = receiving.perform(Request::Recipient(address(number))).await;
             assert_eq!(answer == Answer::Taken, number < RECIPIENTS_KEPT + 2, "{number}: {answer:?}");
             match answer {
                 Answer::Taken => forward_paths.push(address(number)),
@@ -247,24 +248,47 @@ async fn recipients_beyond_those_that_there_is_room_for_are_refused_and_the_othe
             }
         }
         assert_eq!(scarce.room(), 0);
-        receiving.perform(Request::Recipient { address: address(0), others: 0 }).await;
+        receiving.perform(Request::Discard).await;
         assert_eq!(scarce.room(), 2);
     }
     let forward_paths: Vec<_> = (0..RECIPIENTS_KEPT + 2).map(address).collect();
-    for (others, address) in forward_paths.iter().cloned().enumerate() {
-        assert_eq!(receiving.perform(Request::Recipient { address, others }).await, Answer::Taken);
+    for address in forward_paths.iter().cloned() {
+        assert_eq!(receiving.perform(Request::Recipient(address)).await, Answer::Taken);
     }
     // Those elsewhere go to one mailbox.
     let elsewhere: Address = "someone@example.org".parse().unwrap();
-    let others = forward_paths.len();
-    let recipient = Request::Recipient { address: elsewhere, others };
-    assert_eq!(receiving.perform(recipient).await, Answer::Taken);
+    assert_eq!(receiving.perform(Request::Recipient(elsewhere)).await, Answer::Taken);
     receiving.perform(Request::Text(b"text\r\n".to_vec())).await;
     let envelope = Envelope { forward_paths, ..Envelope::default() };
     assert_eq!(receiving.perform(Request::Accept(envelope)).await, Answer::Taken);
     assert_eq!(scarce.room(), 2);
     let octets = |number| std::fs::metadata(scarce.dir.path().join(format!("u{number}.mbox"))).unwrap().len();
     assert!((0..RECIPIENTS_KEPT + 2).all(|number| octets(number) > 0) && octets(RECIPIENTS_KEPT + 2) == 0);
+}
+
+/// A client that only waits holds nothing of a transaction that is over, however that came, once it hears of it.
+///
+/// holds C-S2, C-S5 and C-S10
+#[tokio::test]
+async fn room_for_recipients_is_free_again_once_the_transaction_is_over() {
+    let scarce = Scarce::new(RECIPIENTS_KEPT + 2, 2);
+    let recipients: String = (0..RECIPIENTS_KEPT + 2).map(|to| format!("RCPT TO:<u{to}@localhost>\r\n")).collect();
+    let begin = format!("HELO localhost\r\nMAIL FROM:<>\r\n{recipients}");
+    let [long, larger] = [100_000, 1_000_001].map(|octets| format!("DATA\r\n{}\r\n", "x".repeat(octets)));
+    // For the long text there is no room. Of what is refused the end has not come yet.
+    for (number, end) in ["RSET\r\n", "HELO localhost\r\n", "DATA\r\n.\r\n", &long, &larger].into_iter().enumerate() {
+        let mut client = Client::connect(&scarce);
+        client.say(&begin).await;
+        // Neither of these ends it.
+        assert_eq!(client.say("MAIL FROM:<>\r\nEHLO localhost\r\n").await, [503, 502]);
+        assert_eq!(scarce.room(), 0);
+        client.say(end).await;
+        assert_eq!(scarce.room(), 2, "end {number}");
+    }
+    let mut gone = Client::connect(&scarce);
+    gone.say(&begin).await;
+    drop(gone);
+    assert_eq!(scarce.room(), 2);
 }
 
 /// holds C-F1

@@ -67,7 +67,7 @@ fn run(plan: &Plan<'_>, pieces: &[&[u8]], end: End, patience: usize) -> Played<R
             return None;
         }
         Some(match request {
-            Request::Recipient { .. } => plan.recipient(),
+            Request::Recipient(_) => plan.recipient(),
             Request::Text(text) => {
                 assert!(!text.is_empty());
                 text_octets += text.len();
@@ -127,6 +127,7 @@ struct Reader<'a> {
     greeted: bool,
     /// MAIL was accepted, and nothing has ended the transaction.
     transaction: bool,
+    /// The recipients that the backend has.
     recipients: Vec<Address>,
     /// The text that the backend has.
     kept: Vec<u8>,
@@ -216,9 +217,8 @@ impl Reader<'_> {
 
     fn request(&mut self, request: &Request, abandoned: bool) {
         match request {
-            Request::Recipient { address, others } => {
+            Request::Recipient(address) => {
                 assert!(self.unanswered && self.verb == b"RCPT");
-                assert_eq!(*others, self.recipients.len());
                 match self.plan.recipient() {
                     Answer::Taken => {
                         self.recipients.push(address.clone());
@@ -232,17 +232,24 @@ impl Reader<'_> {
                 self.kept.extend_from_slice(text);
                 if self.kept.len() > self.plan.text_max_octets {
                     self.refused = Some(452);
+                    self.recipients.clear();
                 }
                 assert!(self.kept.len() as u64 <= self.plan.message_max_octets, "nothing is kept beyond the limit");
             }
             Request::Discard => {
-                assert!(self.in_data && self.refused.is_none());
-                self.refused = Some(552);
+                self.recipients.clear();
+                if self.in_data {
+                    assert!(self.refused.is_none());
+                    self.refused = Some(552);
+                } else {
+                    assert!(!self.unanswered && !self.transaction, "the transaction was given up");
+                }
             }
             Request::Accept(envelope) => {
                 assert!(self.unanswered && self.refused.is_none());
                 assert_eq!(envelope.forward_paths, self.recipients);
                 assert!(!self.recipients.is_empty());
+                self.recipients.clear();
                 self.expected = Some(match self.plan.message() {
                     Answer::Taken => 250,
                     Answer::Refused(refusal) => refusal.code,
@@ -276,8 +283,8 @@ impl Reader<'_> {
             (b"RSET", 250) => self.transaction = false,
             (b"MAIL", 250) => {
                 assert!(self.greeted && !self.transaction, "MAIL out of order");
+                assert!(self.recipients.is_empty(), "the backend has recipients of another transaction");
                 self.transaction = true;
-                self.recipients.clear();
             }
             (b"RCPT", 250) => assert!(self.transaction, "RCPT out of order"),
             (b"DATA", 354) => {
