@@ -82,6 +82,7 @@ pub struct MboxClaim {
     lock_timeout: Duration,
     /// Nobody when the claim was lost.
     envelope: Envelope,
+    from_line: Vec<u8>,
     accepted: Option<String>,
     text: Arc<Text>,
     /// `None` when it is settled, or lost.
@@ -153,9 +154,9 @@ impl Queue for MboxStore {
                 }
             }
             let Some((entry, head, text)) = found else { return Ok(None) };
-            let Head { envelope, accepted, .. } = head;
+            let Head { envelope, from_line, accepted, .. } = head;
             let (text, held) = (Arc::new(text), Some(Held { id, entry, _lock: lock }));
-            Ok(Some(MboxClaim { place: Arc::clone(place), lock_timeout, envelope, accepted, text, held }))
+            Ok(Some(MboxClaim { place: Arc::clone(place), lock_timeout, envelope, from_line, accepted, text, held }))
         });
         Ok(claim.await?.flatten())
     }
@@ -218,10 +219,11 @@ impl Claim for MboxClaim {
         let Some(held) = self.held.take() else {
             return Err(StoreError::Changed { path: self.place.mailbox(QUEUE) });
         };
-        let (before, after, text) = (self.envelope.clone(), left.clone(), Arc::clone(&self.text));
+        let (before, after) = (self.envelope.clone(), left.clone());
+        let (from_line, text) = (self.from_line.clone(), Arc::clone(&self.text));
         let (told, mut settled) = oneshot::channel();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        owed(&self.place, |owed| owed.push(Owed { number, held, before, after, text, told }));
+        owed(&self.place, |owed| owed.push(Owed { number, held, from_line, before, after, text, told }));
         let names = [QUEUE.to_owned()];
         let patience = self.lock_timeout.saturating_mul(SETTLE_PATIENCE);
         let place = Arc::clone(&self.place);
@@ -267,6 +269,7 @@ struct Owed {
     number: u64,
     /// Goes with what is owed, not with who waits for it: whoever claims the item next must find it settled.
     held: Held,
+    from_line: Vec<u8>,
     before: Envelope,
     after: Envelope,
     text: Arc<Text>,
@@ -313,7 +316,7 @@ fn settle(place: &Place, queue: &mut Locked) {
     for (owed, entry) in struck_out {
         let found = match swept {
             _ if owed.after.forward_paths.is_empty() => None,
-            Ok(true) => list(queue).and_then(|entries| find(queue, entries, &owed.after, &owed.text)).ok().flatten(),
+            Ok(true) => list(queue).and_then(|entries| find(queue, entries, &owed, &owed.after)).ok().flatten(),
             Ok(false) => Head::read(&queue.file, &queue.path, entry).ok().flatten().map(|head| (entry, head)),
             Err(_) => None,
         };
@@ -326,11 +329,11 @@ fn settle(place: &Place, queue: &mut Locked) {
 /// Where the item that is held is now.
 fn find_held(queue: &Locked, owed: &Owed) -> Result<(Entry, Head), StoreError> {
     let Held { id, entry, .. } = owed.held;
-    let found = match find(queue, [entry], &owed.before, &owed.text)? {
+    let found = match find(queue, [entry], owed, &owed.before)? {
         Some(found) => Some(found),
         None => {
             let is_same = |other: &Entry| other.identity == entry.identity || other.identity == id;
-            find(queue, list(queue)?.into_iter().filter(is_same), &owed.before, &owed.text)?
+            find(queue, list(queue)?.into_iter().filter(is_same), owed, &owed.before)?
         }
     };
     found.ok_or_else(|| StoreError::Changed { path: queue.path.clone() })
@@ -361,16 +364,18 @@ fn heads(queue: &Locked) -> Result<Vec<(Entry, Option<Head>)>, StoreError> {
     list(queue)?.into_iter().map(|entry| Ok((entry, Head::read(&queue.file, &queue.path, entry)?))).collect()
 }
 
-/// The first of these entries that is, octet for octet, this envelope and text. Their hash does not decide it: whoever
-/// writes a message can make it hash as another does.
+/// The first of these entries that is, octet for octet, this one with this envelope: the same message may be there more
+/// than once, and then its `From ` line tells. Their hash does not decide it: whoever writes a message can make it hash as
+/// another does.
 fn find(
     queue: &Locked,
     entries: impl IntoIterator<Item = Entry>,
+    Owed { from_line, text, .. }: &Owed,
     envelope: &Envelope,
-    text: &Text,
 ) -> Result<Option<(Entry, Head)>, StoreError> {
     for entry in entries {
-        let Some(head) = Head::read(&queue.file, &queue.path, entry)?.filter(|head| head.envelope == *envelope) else {
+        let head = Head::read(&queue.file, &queue.path, entry)?;
+        let Some(head) = head.filter(|head| (&head.envelope, &head.from_line) == (envelope, from_line)) else {
             continue;
         };
         match is_text(queue, entry, &head, text) {
@@ -495,6 +500,7 @@ pub(crate) struct Head {
     lines: Vec<u64>,
     /// Whether somebody is struck out.
     is_struck_out: bool,
+    from_line: Vec<u8>,
     accepted: Option<String>,
     /// Where the text begins in the file.
     text: u64,
@@ -558,6 +564,7 @@ impl Head {
             envelope: Envelope { reverse_path: ReversePath(path_and_date.address), forward_paths },
             lines,
             is_struck_out,
+            from_line: from_line.to_owned(),
             accepted: from_line::rfc_5322_date(path_and_date.parameters),
             text: text + at,
             wire_octets: at + bare,

@@ -164,6 +164,62 @@ async fn a_claim_keeps_everybody_else_off() {
     assert!(other.claim(&item).await.unwrap().is_none(), "it is gone");
 }
 
+/// Three messages that are the same but for the second in which they came.
+fn of_three_seconds() -> (Folder, Vec<String>) {
+    let folder = Folder::new(&[]);
+    let seconds = (0..3).map(|second| FROM.replace("00 2016", &format!("0{second} 2016")));
+    let entries: Vec<String> = seconds
+        .map(|from_line| format!("{from_line}X-Envelope-To: <a@x.org>\nX-Envelope-To: <b@y.org>\n\nx\r\n\n"))
+        .collect();
+    fs::write(folder.path("mqueue"), entries.concat()).unwrap();
+    (folder, entries)
+}
+
+/// What is recorded is recorded of the item that was sent, though another one like it is where that was.
+///
+/// holds C-F4
+#[tokio::test]
+async fn an_item_is_not_taken_for_one_of_another_second() {
+    let (folder, entries) = of_three_seconds();
+    let items = folder.store.browse().await.unwrap();
+    let claim = async |index: usize| folder.store.claim(&items[index]).await.unwrap().unwrap();
+    let (mut first, mut second, _third) = (claim(0).await, claim(1).await, claim(2).await);
+    first.settle(&paths(&["a@x.org", "b@y.org"])).await.unwrap();
+    assert_eq!(mqueue(&folder), entries[1..].concat());
+    second.settle(&paths(&["a@x.org"])).await.unwrap();
+    assert_eq!(mqueue(&folder), entries[1].replace("X-Envelope-To: <a@x.org>\n", "") + &entries[2]);
+    assert!(second.item().is_some(), "the claim goes on");
+}
+
+/// Items that are the same but for the second are settled together, and each claim goes on with its own.
+///
+/// holds C-F4
+#[tokio::test]
+async fn items_of_different_seconds_are_settled_together() {
+    let (folder, entries) = of_three_seconds();
+    let store = folder.store.clone().with_lock_timeout(Duration::from_secs(60));
+    let items = store.browse().await.unwrap();
+    let mut claims = Vec::new();
+    for item in &items {
+        claims.push(store.claim(item).await.unwrap().unwrap());
+    }
+    let [first, second, third] = claims.as_mut_slice() else { panic!("there are three") };
+    let lock = folder.path("mqueue.lock");
+    fs::write(&lock, parent_id().to_string()).unwrap();
+    let done = paths(&["a@x.org"]);
+    // All wait for the lock when it is given back.
+    let (one, two, three, ()) = tokio::join!(first.settle(&done), second.settle(&done), third.settle(&done), async {
+        fs::remove_file(&lock).unwrap();
+    });
+    assert!(one.is_ok() && two.is_ok() && three.is_ok());
+    assert_eq!(mqueue(&folder), entries.concat().replace("X-Envelope-To: <a@x.org>\n", ""));
+    for claim in &mut claims {
+        assert!(claim.item().is_some(), "the claim goes on");
+        claim.settle(&paths(&["b@y.org"])).await.unwrap();
+    }
+    assert_eq!(mqueue(&folder), "");
+}
+
 /// Two messages that are the same are still two.
 ///
 /// holds C-F4
