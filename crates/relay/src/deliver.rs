@@ -77,7 +77,7 @@ impl Relay {
     /// which [`Event::Entry`] tells of with [`Entry::SaidOctets`], it is better ended by `go_on`: what is known is
     /// reported then.
     ///
-    /// A host at which one of ours is `listening` gets nothing, nor do those behind it (C-F7).
+    /// A host at which one of ours is `listening`, or that has our name, gets nothing, nor do those behind it (C-F7).
     pub async fn deliver(
         &self,
         envelope: &Envelope,
@@ -91,7 +91,9 @@ impl Relay {
         };
         debug_assert!(envelope.forward_paths.iter().all(|path| path.is_at(domain)), "recipients of several domains");
         let is_own = |ip| own::is_own(listening, SocketAddr::new(ip, self.port), own::is_local);
-        let route = self.resolver.route_within(domain, self.timeout.unwrap_or(Duration::MAX)).await;
+        // At a port at which nobody else can reach us, our name means another server of this host.
+        let own = self.hello.as_deref().filter(|_| own::is_public(listening, self.port));
+        let route = self.resolver.route_within(domain, self.timeout.unwrap_or(Duration::MAX), own).await;
         match route.and_then(|hosts| route::without_loop(domain, hosts, is_own)) {
             Ok(hosts) => self.try_hosts(&hosts, envelope, source, observe, go_on).await,
             Err(error) => {

@@ -15,6 +15,11 @@ pub(crate) fn is_own(listening: &[SocketAddr], peer: SocketAddr, is_local: impl 
     listening.iter().any(|at| at.port() == peer.port() && reaches(at.ip()))
 }
 
+/// Whether one of those who listen can be reached from elsewhere, at this port.
+pub(crate) fn is_public(listening: &[SocketAddr], port: u16) -> bool {
+    listening.iter().any(|at| at.port() == port && !at.ip().to_canonical().is_loopback())
+}
+
 /// Whether an interface of this host has this address. Binding a socket to it would tell as well, but says yes to
 /// everything where `net.ipv4.ip_nonlocal_bind` is set.
 pub(crate) fn is_local(ip: IpAddr) -> bool {

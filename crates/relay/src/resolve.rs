@@ -96,32 +96,34 @@ impl Resolver {
     /// # Errors
     /// [`RouteError`] when there is no such host; [`RouteError::is_temporary`] tells whether that may change.
     pub async fn route(&self, domain: &str) -> Result<Vec<Host>, RouteError> {
-        self.route_within(domain, Duration::MAX).await
+        self.route_within(domain, Duration::MAX, None).await
     }
 
-    /// Like [`Resolver::route`], where no server may take longer than `cap` for one question.
+    /// Like [`Resolver::route`], where no server may take longer than `cap` for one question, and the list ends before
+    /// a host that is called `own`, as it does before `localhost` (RFC 5321 §5.1).
     ///
     /// # Errors
     /// As there.
-    pub async fn route_within(&self, domain: &str, cap: Duration) -> Result<Vec<Host>, RouteError> {
+    pub async fn route_within(&self, domain: &str, cap: Duration, own: Option<&str>) -> Result<Vec<Host>, RouteError> {
         if let Some(host) = route::literal(domain) {
             return host.map(|host| vec![host]);
         }
         let mut servers = self.servers().await;
         servers.timeout = servers.timeout.min(cap);
         let servers = Arc::new(servers);
-        let names = match servers.exchangers(domain).await {
-            Ok(records) => route::exchangers(domain, records)?,
+        let records = match servers.exchangers(domain).await {
+            Ok(records) => records,
             // The implicit MX record. A name that exists, but is an alias of one that does not, comes as NXDOMAIN too.
             Err(Miss::NoRecords) => vec![(0, domain.to_owned())],
             Err(Miss::NoName) => return Err(RouteError::NoDomain(domain.to_owned())),
             Err(Miss::Unanswered(why)) => return Err(RouteError::Unanswered { name: domain.to_owned(), why }),
         };
-        hosts(&servers, domain, names).await
+        hosts(&servers, domain, route::exchangers(domain, records, own)?).await
     }
 }
 
-/// Looks up all hosts at once, so that slow ones cost no more time than one does.
+/// Looks up all hosts at once, so that slow ones cost no more time than one does. One that nobody knows about now is not
+/// taken for ourselves: it hides none behind it, and should it be a loop, Received lines end it.
 async fn hosts(servers: &Arc<Servers>, domain: &str, names: Vec<(u16, String)>) -> Result<Vec<Host>, RouteError> {
     let mut asked = JoinSet::new();
     for (place, (preference, name)) in names.into_iter().enumerate() {

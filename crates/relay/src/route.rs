@@ -70,18 +70,31 @@ impl RouteError {
 
 /// The mail hosts of the MX records, best first, each as `(preference, name)` with an empty name for the root. Hosts
 /// of equal preference come in random order, "to spread the load" (RFC 5321 §5.1). Names that cannot be hosts are left
-/// out: nothing good can come of dialing them.
-pub(crate) fn exchangers(domain: &str, mut records: Vec<(u16, String)>) -> Result<Vec<(u16, String)>, RouteError> {
+/// out: nothing good can come of dialing them. Where one names ourselves, as `own` or `localhost`, the list ends as it
+/// does in [`without_loop`], whatever the DNS would say of that name.
+pub(crate) fn exchangers(
+    domain: &str,
+    mut records: Vec<(u16, String)>,
+    own: Option<&str>,
+) -> Result<Vec<(u16, String)>, RouteError> {
     // RFC 7505 §3 wants the null MX to be the only record. Where it is not, it names no host all the same.
     records.retain(|(_, name)| !name.is_empty());
     if records.is_empty() {
         return Err(RouteError::NullMx(domain.to_owned()));
     }
+    records.retain(|(_, name)| is_host_name(name));
+    let ourselves = |(_, name): &&(u16, String)| is_own_name(name, own);
+    if let Some(own) = records.iter().filter(ourselves).map(|(preference, _)| *preference).min() {
+        records.retain(|(preference, _)| *preference < own);
+        if records.is_empty() {
+            return Err(RouteError::Loop(domain.to_owned()));
+        }
+    }
     fastrand::shuffle(&mut records);
     records.sort_by_key(|(preference, _)| *preference);
     let mut hosts: Vec<(u16, String)> = Vec::new();
     for (preference, name) in records {
-        if is_host_name(&name) && !hosts.iter().any(|(_, known)| known.eq_ignore_ascii_case(&name)) {
+        if !hosts.iter().any(|(_, known)| known.eq_ignore_ascii_case(&name)) {
             hosts.push((preference, name));
         }
     }
@@ -142,10 +155,18 @@ fn is_one_host(address: &IpAddr) -> bool {
 }
 
 /// Whether a mail host may be called that. A name whose last label is all digits is an address that somebody took for
-/// a name (RFC 1123 §2.1, RFC 2181 §10.3); `localhost` would be ourselves.
+/// a name (RFC 1123 §2.1, RFC 2181 §10.3).
 fn is_host_name(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or_default();
-    !last.bytes().all(|octet| octet.is_ascii_digit()) && !last.eq_ignore_ascii_case("localhost")
+    !last_label(name).bytes().all(|octet| octet.is_ascii_digit())
+}
+
+/// Whether it is we who are called that. `localhost` and what is below are always (RFC 6761 §6.3).
+fn is_own_name(name: &str, own: Option<&str>) -> bool {
+    last_label(name).eq_ignore_ascii_case("localhost") || own.is_some_and(|own| name.eq_ignore_ascii_case(own))
+}
+
+fn last_label(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or_default()
 }
 
 #[cfg(test)]

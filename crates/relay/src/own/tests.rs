@@ -35,6 +35,21 @@ fn who_listens_is_reached_at_its_port_only() {
     assert!(!is_own(&[], "127.0.0.1:25".parse().unwrap(), |_| true));
 }
 
+/// holds C-F7
+#[test]
+fn who_listens_on_loopback_is_not_reached_by_name() {
+    for (at, expected) in [
+        ("0.0.0.0:25", true),
+        ("[2001:db8::7]:25", true),
+        ("192.0.2.7:2500", false),
+        ("127.0.0.1:25", false),
+        ("[::1]:25", false),
+        ("[::ffff:127.0.0.1]:25", false),
+    ] {
+        assert_eq!(is_public(&["127.0.0.1:25".parse().unwrap(), at.parse().unwrap()], 25), expected, "{at}");
+    }
+}
+
 #[test]
 fn addresses_of_this_host_are_known() {
     assert!(is_local("127.0.0.1".parse().unwrap()));

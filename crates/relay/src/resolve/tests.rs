@@ -29,7 +29,7 @@ async fn each_question_has_its_time_and_a_cap_is_one_of_each() {
     ] {
         let begun = Instant::now();
         let cap = cap_s.map_or(Duration::MAX, Duration::from_secs);
-        let error = resolver.route_within("x.example", cap).await.unwrap_err();
+        let error = resolver.route_within("x.example", cap, None).await.unwrap_err();
         assert!(error.to_string().contains("no reply in time"), "{error}");
         let (took, expected) = (begun.elapsed(), Duration::from_secs(expected_s));
         // Each wait is rounded up to a millisecond.

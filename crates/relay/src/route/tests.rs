@@ -6,7 +6,7 @@ use super::*;
 
 fn order(records: &[(u16, &str)]) -> Result<Vec<String>, RouteError> {
     let records = records.iter().map(|&(preference, name)| (preference, name.to_owned())).collect();
-    Ok(exchangers("example.org", records)?.into_iter().map(|(_, name)| name).collect())
+    Ok(exchangers("example.org", records, Some("mx.us.org"))?.into_iter().map(|(_, name)| name).collect())
 }
 
 /// holds C-F3
@@ -29,16 +29,34 @@ fn the_root_is_no_host() {
 }
 
 #[test]
-fn addresses_and_localhost_are_no_host_names() {
-    let records = [(1, "192.0.2.1"), (2, "localhost"), (3, "mx.LOCALHOST"), (4, "a.org"), (5, "A.org")];
+fn addresses_are_no_host_names() {
+    let records = [(1, "192.0.2.1"), (4, "a.org"), (5, "A.org")];
     assert_eq!(order(&records).unwrap(), ["a.org"]);
-    assert_eq!(order(&records[..3]), Err(RouteError::NoAddress("example.org".to_owned())));
+    assert_eq!(order(&records[..1]), Err(RouteError::NoAddress("example.org".to_owned())));
+}
+
+/// holds C-F7
+#[test]
+fn a_list_is_cut_where_it_names_ourselves() {
+    for own in ["localhost", "mx.LOCALHOST", "MX.us.org"] {
+        assert_eq!(order(&[(1, "a.org"), (2, own), (3, "c.org")]).unwrap(), ["a.org"], "{own}");
+        // One of those that are preferred equally; behind as many as are looked up.
+        let mut equals = vec![(2, "b.org"); LOOK_UPS_MAX];
+        equals.extend([(2, own), (1, "a.org")]);
+        assert_eq!(order(&equals).unwrap(), ["a.org"], "{own}");
+        for looped in [&[(0, own)][..], &[(5, own), (5, "b.org")], &[(1, "192.0.2.1"), (2, own), (3, "c.org")]] {
+            assert_eq!(order(looped), Err(RouteError::Loop("example.org".to_owned())), "{looped:?}");
+        }
+    }
+    for other in ["us.org", "x.mx.us.org", "localhost.org"] {
+        assert_eq!(order(&[(1, other), (2, "b.org")]).unwrap(), [other, "b.org"]);
+    }
 }
 
 #[test]
 fn a_domain_does_not_make_us_dial_without_end() {
     let records: Vec<_> = (0..1000).map(|n| (n, format!("mx{n}.example.org"))).collect();
-    assert_eq!(exchangers("example.org", records).unwrap().len(), LOOK_UPS_MAX);
+    assert_eq!(exchangers("example.org", records, None).unwrap().len(), LOOK_UPS_MAX);
     let many: Vec<_> = (0..100).map(|n| Ipv4Addr::new(192, 0, 2, n)).collect();
     let hosts = (0..100).map(|n| Host { addresses: dialable(&many, &[Ipv6Addr::LOCALHOST]), ..host(n, "") });
     let hosts = without_loop("example.org", hosts.collect(), |_| false).unwrap();

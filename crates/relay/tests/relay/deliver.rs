@@ -335,6 +335,35 @@ async fn ipv6_is_dialed_where_there_is_some() {
     assert_eq!(net.peers.heard("::1").commands[0], "EHLO [IPv6:::1]");
 }
 
+/// No look-up has to tell who we are.
+/// holds C-F7
+#[tokio::test]
+async fn who_has_our_name_is_ourselves() {
+    const ZONE: &str = "here.example.com SERVFAIL A
+        here.example.com SERVFAIL AAAA
+        here.example.com NONE
+        first.example MX 1 here.example.com
+        first.example MX 2 other.example
+        local.example MX 1 localhost
+        local.example MX 2 other.example
+        second.example MX 1 other.example
+        second.example MX 2 here.example.com
+        other.example A 127.0.0.2";
+    let mut net = Net::start(ZONE, &[("127.0.0.2", &[])]).await;
+    let looped = |domain| [format!("failed: {}", pillarbox_relay::RouteError::Loop(String::from(domain)))];
+    let delivered = ["delivered: 250 taken (other.example)"];
+    net.listening = vec![(std::net::Ipv4Addr::new(192, 0, 2, 9), net.peers.port).into()];
+    for domain in ["first.example", "local.example", "here.example.com"] {
+        assert_eq!(net.deliver(&[&format!("a@{domain}")], TEXT).await, looped(domain));
+    }
+    assert_eq!(net.deliver(&["a@second.example"], TEXT).await, delivered);
+    assert!(!net.dns.asked().iter().any(|asked| asked.ends_with("here.example.com. A")), "{:?}", net.dns.asked());
+    // Who listens elsewhere is another server, even if it has our name.
+    net.listening[0].set_port(net.peers.port ^ 1);
+    assert_eq!(net.deliver(&["a@first.example"], TEXT).await, delivered);
+    assert_eq!(net.deliver(&["a@local.example"], TEXT).await, looped("local.example"));
+}
+
 /// Mail may be sent from many tasks at once.
 #[tokio::test]
 async fn deliveries_run_side_by_side() {

@@ -31,9 +31,9 @@ const ZONE: &str = "
     holes.org MX 1 nowhere.org
     holes.org MX 2 bare.org
     holes.org MX 3 127.0.0.9
-    holes.org MX 4 localhost
-    holes.org MX 5 broken.org
-    holes.org MX 6 c.three.org
+    holes.org MX 4 broken.org
+    holes.org MX 5 c.three.org
+    holes.org MX 6 localhost
     hollow.org MX 1 nowhere.org
     hollow.org MX 2 bare.org
     shaky.org MX 1 nowhere.org
@@ -56,7 +56,7 @@ async fn route(resolver: &Resolver, domain: &str) -> String {
 
 /// The same, where each question may take so long.
 pub(crate) async fn route_within(resolver: &Resolver, domain: &str, cap: Duration) -> String {
-    let hosts = match resolver.route_within(domain, cap).await {
+    let hosts = match resolver.route_within(domain, cap, None).await {
         Ok(hosts) => hosts,
         Err(error) => return format!("{}: {error}", if error.is_temporary() { "deferred" } else { "failed" }),
     };
@@ -146,7 +146,7 @@ async fn a_silent_dns_is_a_deferral() {
     let resolver = Resolver::at(dns.at);
     let why = format!("no reply in time (name server {})", dns.at);
     let expected = RouteError::Unanswered { name: "silent.org".to_owned(), why };
-    assert_eq!(resolver.route_within("silent.org", SHORT).await, Err(expected));
+    assert_eq!(resolver.route_within("silent.org", SHORT, None).await, Err(expected));
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn no_dns_is_a_deferral() {
     // Taken and given back: nobody listens there.
     let at = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let resolver = Resolver::at(at);
-    assert!(resolver.route_within("three.org", SHORT).await.unwrap_err().is_temporary());
+    assert!(resolver.route_within("three.org", SHORT, None).await.unwrap_err().is_temporary());
 }
 
 /// holds C-F3
@@ -170,7 +170,7 @@ async fn hosts_without_address_are_left_out() {
 async fn a_host_that_cannot_be_looked_up_does_not_hide_the_next() {
     let dns = Dns::start(ZONE).await;
     let resolver = Resolver::at(dns.at);
-    let hosts = resolver.route_within("quiet-host.org", SHORT).await.unwrap();
+    let hosts = resolver.route_within("quiet-host.org", SHORT, None).await.unwrap();
     assert_eq!(hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["a.three.org"]);
 }
 
