@@ -53,7 +53,7 @@ impl Input {
     }
 
     pub(crate) fn choices(&self) -> Choices<'_> {
-        Choices { octets: &self.choices, at: 0 }
+        Choices::new(&self.choices)
     }
 }
 
@@ -62,6 +62,12 @@ impl Input {
 pub(crate) struct Choices<'a> {
     octets: &'a [u8],
     at: usize,
+}
+
+impl<'a> Choices<'a> {
+    pub(crate) fn new(octets: &'a [u8]) -> Self {
+        Self { octets, at: 0 }
+    }
 }
 
 impl Choices<'_> {

@@ -15,6 +15,7 @@ pub(crate) mod input;
 pub(crate) mod lines;
 pub(crate) mod pop3;
 pub(crate) mod smtp;
+pub(crate) mod wires;
 
 /// How a conversation ends once the wire is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
