@@ -22,6 +22,7 @@ use crate::{
 
 mod delivery;
 mod disk;
+pub(crate) mod golden;
 #[cfg(feature = "check")]
 mod index;
 mod numbered;

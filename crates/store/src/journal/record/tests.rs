@@ -1,6 +1,7 @@
 //! Tests of `record.rs`.
 
 use super::*;
+use crate::crash_tests::golden::compare;
 
 fn placement(name: &str) -> Placement {
     let context = Context::of(b"before");
@@ -46,6 +47,21 @@ fn a_record_is_read_as_it_was_written_or_not_at_all() {
             octets[at] ^= 1;
         }
     }
+}
+
+/// What earlier versions have written is read by this one.
+#[test]
+fn records_are_the_octets_that_they_were() {
+    let header = Header { boot: "a boot".to_owned(), seed: 0x0123_4567_89ab_cdef };
+    let mut lines = format!("header {}\n", header.encode().escape_ascii());
+    let rest = Rest { first: b"From b\n".to_vec(), hash: 9 };
+    let cut = Record::Cut(Cut { id: 4, placement: placement("carl"), size: 300, rest });
+    for record in records().into_iter().chain([cut]) {
+        let mut octets = Vec::new();
+        record.encode(5, &mut octets);
+        lines.push_str(&format!("{record:?}\n    {}\n", octets.escape_ascii()));
+    }
+    compare("journal", &lines);
 }
 
 /// holds C-S6
