@@ -171,9 +171,7 @@ fn say_smtp(choices: &mut Choices<'_>, wire: &[u8], all: &mut String) {
     let mut answers = choices.clone();
     converse(smtp::Session::new(message_max_octets), choices, wire, all, |request, all| {
         match &request {
-            smtp::Request::Recipient { address, others } => {
-                line(all, format_args!("? recipient {address} beside {others}"));
-            }
+            smtp::Request::Recipient(address) => line(all, format_args!("? recipient {address}")),
             smtp::Request::Text(text) => line(all, format_args!("? text {}", octets(text))),
             smtp::Request::Accept(Envelope { reverse_path, forward_paths }) => {
                 line(all, format_args!("? accept from {reverse_path}"));
