@@ -22,7 +22,7 @@ PROGRAMS  := $(filter-out %-test,$(PROGRAMS))
 endif
 
 # States are made until so many are there; some are the same.
-CRASH_STATES ?= 240000
+CRASH_STATES ?= 270000
 
 all: programs
 
