@@ -520,7 +520,7 @@ impl Head {
             let read = read_at(file, octets, at).map_err(|source| StoreError::io(path, source))?;
             octets.truncate(read);
         }
-        Ok(Self::parse(&from_line, &block, entry.text))
+        Ok(Self::parse(from_line, &block, entry.text))
     }
 
     /// Whether everybody is struck out.
@@ -528,7 +528,7 @@ impl Head {
         self.envelope.forward_paths.is_empty()
     }
 
-    fn parse(from_line: &[u8], block: &[u8], text: u64) -> Option<Self> {
+    fn parse(from_line: Vec<u8>, block: &[u8], text: u64) -> Option<Self> {
         // Behind the path stands the date, which a path takes for parameters.
         let path_and_date = parse_path(from_line.strip_prefix(FROM)?.trim_ascii_end()).ok()?;
         let (mut forward_paths, mut lines) = (Vec::new(), Vec::new());
@@ -564,8 +564,8 @@ impl Head {
             envelope: Envelope { reverse_path: ReversePath(path_and_date.address), forward_paths },
             lines,
             is_struck_out,
-            from_line: from_line.to_owned(),
             accepted: from_line::rfc_5322_date(path_and_date.parameters),
+            from_line,
             text: text + at,
             wire_octets: at + bare,
         })
