@@ -37,7 +37,8 @@ struct Random(u64);
 
 impl Random {
     fn new(seed: u64) -> Self {
-        Self(seed | 1)
+        // Zero would stay zero; every other seed is another sequence.
+        Self(seed.max(1))
     }
 
     fn next(&mut self) -> u64 {
